@@ -1,0 +1,1 @@
+"""Cordboard: provisioning of contact-centre seats and numbers from events, once."""
