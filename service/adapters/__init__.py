@@ -1,0 +1,1 @@
+"""One technology per module; they translate and decide nothing."""

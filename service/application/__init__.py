@@ -1,0 +1,1 @@
+"""One module per step; awaits ports, knows no technology."""

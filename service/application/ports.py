@@ -1,0 +1,342 @@
+"""What the steps need from the outside, as Protocols; adapters and vendors' rooms fulfil them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.domain.account import Account
+from service.domain.binding import Binding
+from service.domain.command import Attempt, Command, HistoryRow, Lane, Plan, Session
+from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage
+from service.domain.outcome import Call, Json, Look, Move, Outcome, Reply, Seen
+from service.domain.record_reading import Record
+
+
+class Clock(Protocol):
+    """Time comes in here and nowhere else."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Give way for that long; zero or less gives way once."""
+        ...
+
+
+class Randomness(Protocol):
+    """Chance comes in here and nowhere else."""
+
+    def fraction(self) -> float:
+        """A number in [0, 1)."""
+        ...
+
+
+class Telemetry(Protocol):
+    """Figures and log lines. Names come from the closed catalogue in `application.telemetry`."""
+
+    def count(self, metric: str, amount: float = 1, **labels: str) -> None:
+        """Add to a counter."""
+        ...
+
+    def observe(self, metric: str, value: float, **labels: str) -> None:
+        """Add a value to a histogram."""
+        ...
+
+    def level(self, metric: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        ...
+
+    def log(self, level: str, event: str, **fields: object) -> None:
+        """One structured line; `level` is debug, info, warning or error."""
+        ...
+
+    def health(self, part: str, *, ready: bool, detail: str = "") -> None:
+        """What `/readyz` says about one part: kafka, ledger, publisher."""
+        ...
+
+
+class EventSource(Protocol):
+    """Where records come from (Kafka); they are bytes and stay unread."""
+
+    async def fetch(self) -> Sequence[Record]:
+        """The next records in their partitions' order; may be empty after a short wait.
+
+        Raises SourceUnavailable while the broker can't be reached.
+        """
+        ...
+
+    def taken(self, records: Sequence[Record]) -> None:
+        """These are durable in the ledger; their offsets may be committed in the background."""
+        ...
+
+
+class UnavailableError(Exception):
+    """Something outside is away; try again. `part` names it for `/readyz`: kafka, ledger, publisher."""
+
+    def __init__(self, part: str, reason: str) -> None:
+        """Keep the part beside the message."""
+        super().__init__(f"{part}: {reason}")
+        self.part = part
+
+
+class PublishRefusedError(Exception):
+    """The broker will never take this message (too large, not allowed); `message_id` says which."""
+
+    def __init__(self, message_id: str, reason: str) -> None:
+        """Keep which message it was."""
+        super().__init__(reason)
+        self.message_id = message_id
+
+
+class Publisher(Protocol):
+    """Where messages go (Kafka), acknowledged by all replicas."""
+
+    async def publish(self, messages: Sequence[OutboxMessage]) -> Sequence[str]:
+        """Send in order; the ids the broker acknowledged. Stops at the first that was not.
+
+        Raises UnavailableError when nothing could be sent, PublishRefusedError for a message that never will be.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRoom:
+    """How many more commands of one operation and lane the caller can take now."""
+
+    quota_group: str
+    operation: str
+    lane: Lane
+    room: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A command this process now owns, with its plan and its subject's binding."""
+
+    command: Command
+    plan: Plan
+    binding: Binding | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandQuery:
+    """Filters of a listing; empty means any. `after` is the last id of the page before."""
+
+    states: tuple[str, ...] = ()
+    operation: str | None = None
+    account: str | None = None
+    subject: str | None = None
+    resource: str | None = None
+    plan_id: str | None = None
+    after: str | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandStory:
+    """Everything the ledger tells about one command."""
+
+    command: Command
+    plan: Plan
+    attempts: tuple[Attempt, ...]
+    history: tuple[HistoryRow, ...]
+
+
+class Ledger(Protocol):
+    """The durable queue. Every method is one transaction; it returns when that is on disk.
+
+    Raises UnavailableError when the store can't be reached or written.
+    """
+
+    async def open_session(self, owner: str, now: float) -> Session:
+        """End whatever session stood before and start this process's own."""
+        ...
+
+    async def transact(self, keys: Keys, decide: Callable[[Known], Changes]) -> Changes:
+        """Load, decide, write. `decide` is pure and may run in another thread; its exception undoes everything."""
+        ...
+
+    async def claim(self, session: Session, now: float, rooms: Sequence[ClaimRoom]) -> Sequence[Claim]:
+        """Take due commands, oldest first, whose subject and resource have no earlier or running work."""
+        ...
+
+    async def release(self, session: Session, command_ids: Sequence[str]) -> None:
+        """Hand back claimed commands that were not marked."""
+        ...
+
+    async def orphans(self, session: Session) -> Sequence[Command]:
+        """Commands in flight that a session before this one left behind."""
+        ...
+
+    async def next_due(self, now: float) -> float | None:
+        """When the next command that is not due yet becomes due (seconds since the epoch), if any."""
+        ...
+
+    async def reserve_slots(
+        self, quota_group: str, operation: str, *, count: int, spacing: float, not_before: float
+    ) -> float:
+        """Take `count` slots `spacing` seconds apart; the absolute time of the first (seconds since the epoch)."""
+        ...
+
+    async def unpublished(self, limit: int) -> Sequence[OutboxMessage]:
+        """The oldest messages that Kafka has not acknowledged."""
+        ...
+
+    async def mark_published(self, ids: Sequence[str], at: float) -> None:
+        """Kafka acknowledged these."""
+        ...
+
+    async def commands(self, query: CommandQuery) -> Sequence[Command]:
+        """One page of commands, in the order of their ids."""
+        ...
+
+    async def plans(self, query: CommandQuery) -> Sequence[Plan]:
+        """One page of plans; of the filters states, account, subject and plan_id apply."""
+        ...
+
+    async def story(self, command_id: str) -> CommandStory | None:
+        """One command with its plan, attempts and history."""
+        ...
+
+    async def counts(self) -> Mapping[tuple[str, str], int]:
+        """Unfinished commands by (operation, state), and ended plans as ("plan", state)."""
+        ...
+
+    def subscribe(self, topic: str) -> Callable[[], Awaitable[None]]:
+        """A function that waits until the next commit that touched `commands` or `outbox`, or ~1 s."""
+        ...
+
+
+Send = Callable[[Call], Awaitable[Reply]]  # waits for a slot of the call's operation, sends, never raises
+
+
+class PresentRead(Protocol):
+    """How a room reads the present for several commands of one account at once."""
+
+    @property
+    def operation(self) -> str:
+        """The read as `vendor.Operation`; its quota pays."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """How many commands one read can serve."""
+        ...
+
+    async def look(self, account: Account, wanted: Sequence[Mapping[str, Json]], send: Send) -> Sequence[Look]:
+        """For each wanted state what is there now: Seen, or the Failure that left it unknown."""
+        ...
+
+
+class VendorOperation(Protocol):
+    """One operation of a vendor, with its rule of settlement."""
+
+    @property
+    def name(self) -> str:
+        """As `vendor.Operation`."""
+        ...
+
+    @property
+    def writes(self) -> bool:
+        """False for a read: an unclear reply to it is simply tried again."""
+        ...
+
+    @property
+    def present_read(self) -> PresentRead | None:
+        """How to look before the first send; None where that can't or need not be done."""
+        ...
+
+    def decide(self, wanted: Mapping[str, Json], seen: Seen | None, *, ours: bool) -> Move:
+        """What to do given the present (None where there is no `present_read`): a call, or the outcome."""
+        ...
+
+    async def judge(self, wanted: Mapping[str, Json], answer: Mapping[str, Json], call: Call) -> Outcome:
+        """What a positive answer to `call` means for the command."""
+        ...
+
+
+class VendorClient(Protocol):
+    """One account's line to its vendor."""
+
+    @property
+    def operations(self) -> Mapping[str, VendorOperation]:
+        """The operations by name."""
+        ...
+
+    async def exchange(self, call: Call) -> Reply:
+        """Sign, send, read and classify; an expected trouble is a Failure, never an exception."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what was opened."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """The right to send one request of an operation at a moment.
+
+    `at` is seconds since the epoch, `due` the same moment on the monotonic clock.
+    """
+
+    quota_group: str
+    operation: str
+    at: float
+    due: float
+
+
+class Quota(Protocol):
+    """Who may send when. Slots of an operation lie evenly apart and are never returned."""
+
+    async def reserve(self, account: Account, operation: str, lane: Lane, *, since: float) -> Slot:
+        """Wait in the lane (older `since` first) until a slot lies within the lead time; take it."""
+        ...
+
+    async def ready(self, slot: Slot) -> bool:
+        """Wait for the slot's moment; True: send now. False: it has passed and is given up."""
+        ...
+
+
+class Credentials(Protocol):
+    """Where a fetched SIP password goes."""
+
+    async def deliver(self, account: Account, resource: str, secret: str) -> str:
+        """Deliver or drop it; `delivered` or `none`."""
+        ...
+
+
+class Settle(Protocol):
+    """Execution's way to the settlement step: one durable write per outcome."""
+
+    async def mark(self, claim: Claim, call: Call, slot: Slot, *, quota_seconds: float) -> Claim:
+        """Write the durable "about to send"; the claim with its command as it now stands."""
+        ...
+
+    async def settle(self, claim: Claim, outcome: Outcome, *, sent: SentTimes | None) -> None:
+        """Write the outcome, what follows from it, and the messages that tell it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentTimes:
+    """What an attempt cost: the call's name, seconds waited for the slot and spent at the vendor."""
+
+    call: str
+    slot_at: float | None
+    quota_seconds: float
+    vendor_seconds: float
+
+
+class PresentReader(Protocol):
+    """Execution's way to look at the present; batches what asks at the same time."""
+
+    async def look(self, claim: Claim, read: PresentRead) -> Look:
+        """What stands at the vendor now for the claim's command."""
+        ...

@@ -1,0 +1,1 @@
+"""Words and rules: pure and synchronous; no I/O, clock, randomness or logging."""

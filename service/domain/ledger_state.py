@@ -1,0 +1,145 @@
+"""What a decision needs to know and what it changes: the two values every ledger transaction is made of.
+
+A step asks the ledger to load what `Keys` names as `Known`, hands it to a pure function, and the ledger writes
+the `Changes` that come back, all in one transaction. So every rule stays pure and every store stays dumb.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from service.domain.binding import Binding
+from service.domain.command import Attempt, Command, HistoryRow, Plan
+from service.domain.outcome import Json
+
+EventKey = tuple[str, str]  # (source, id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """An event as the ledger keeps it: known fields only. `arrival` is assigned by the ledger when it is 0."""
+
+    source: str
+    id: str
+    type: str
+    digest: str
+    subject: str
+    topic: str
+    partition: int
+    offset: int
+    received_at: float
+    data: Mapping[str, Json]
+    arrival: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """An event that changes a wait instead of making work; kept with its subject until a wait takes it."""
+
+    id: str
+    subject: str
+    kind: str  # approved, refused
+    apply_id: str | None
+    reason: str | None
+    received_at: float
+    taken_by: str | None = None  # the command it ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxMessage:
+    """A message on its way to Kafka. `lane` keeps messages of one subject in order; `id` is deterministic."""
+
+    id: str
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    order_by: str
+    created_at: float
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """The ledger's note of a record that can't become an event; the bytes travel through the outbox only."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    field: str | None
+    message: str
+    size: int
+    digest: str
+    seen_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Something a person (or Cordboard on its own) did to work; append-only."""
+
+    at: float
+    actor: str
+    kind: str
+    object: str
+    reason: str
+    detail: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """What to load. Naming a subject or resource loads its held bindings, open plans and waiting facts.
+
+    Naming a plan loads it with its commands; naming an event loads its digest if it is known.
+    """
+
+    events: frozenset[EventKey] = frozenset()
+    subjects: frozenset[str] = frozenset()
+    resources: frozenset[str] = frozenset()
+    plans: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the ledger holds for some `Keys`, as of the transaction.
+
+    `bindings` are all held ones of the subjects and resources, plus each subject's last released one.
+    `plans` and `commands` are those named and every open one of the subjects and resources.
+    """
+
+    digests: Mapping[EventKey, str] = field(default_factory=dict)
+    bindings: tuple[Binding, ...] = ()
+    plans: Mapping[str, Plan] = field(default_factory=dict)
+    commands: tuple[Command, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    next_arrival: int = 1
+
+    def steps_of(self, plan_id: str) -> tuple[Command, ...]:
+        """A plan's commands in their order."""
+        return tuple(sorted((c for c in self.commands if c.plan_id == plan_id), key=lambda c: c.step_no))
+
+    def binding_of(self, subject: str) -> Binding | None:
+        """The subject's held binding, else its last released one, else None."""
+        mine = [b for b in self.bindings if b.subject == subject]
+        return max(mine, key=lambda b: (b.held, b.generation), default=None)
+
+    def holder_of(self, resource: str) -> Binding | None:
+        """The held binding on a resource, whoever's it is."""
+        return next((b for b in self.bindings if b.resource == resource and b.held), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What a decision writes. Rows are whole: a row that exists is replaced."""
+
+    events: tuple[StoredEvent, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    commands: tuple[Command, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    history: tuple[HistoryRow, ...] = ()
+    bindings: tuple[Binding, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    outbox: tuple[OutboxMessage, ...] = ()
+    dead_letters: tuple[DeadLetter, ...] = ()
+    acts: tuple[Act, ...] = ()

@@ -1,0 +1,101 @@
+"""What a vendor call, and then a command, came to: values, matched exhaustively, never exceptions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+Json = Any  # a JSON value; pydantic or orjson has checked it where it came in
+
+
+class ErrorClass(StrEnum):
+    """What a failure means for the next step."""
+
+    RETRYABLE = "retryable"  # not applied; try again
+    THROTTLED = "throttled"  # not applied; slow down
+    AMBIGUOUS = "ambiguous"  # may have been applied
+    CREDENTIALS = "credentials"  # not applied; nothing will work until a person acts
+    CAPACITY = "capacity"  # not applied; seats, licences or review slots are used up
+    PERMANENT = "permanent"  # not applied; the same input will fail again
+    CONFLICT = "conflict"  # the resource is another's
+    INCOMPLETE = "incomplete"  # a field the vendor needs is known to nobody
+    UNSUPPORTED = "unsupported"  # the vendor lacks it, or we do
+
+
+class Result(StrEnum):
+    """How a command succeeded."""
+
+    DONE = "done"  # the vendor changed something, or a read gave what was asked
+    UNCHANGED = "unchanged"  # it was already so, by our own hand
+    ADOPTED = "adopted"  # it was already so, by somebody else's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why something did not work, in words safe to publish: no secret, no personal data, no vendor free text.
+
+    `code` is the vendor's own, verbatim (`InternalError.DBError`, `HTTP502`, `ConnectTimeout`).
+    `retries` bounds how often this code is retried when that is less than its class allows; afterwards it
+    counts as `afterwards`.
+    """
+
+    error_class: ErrorClass
+    code: str
+    message: str
+    request_id: str | None = None
+    field: str | None = None
+    retries: int | None = None
+    afterwards: ErrorClass = ErrorClass.PERMANENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succeeded:
+    """The wanted state stands. `facts` is what upstream may write back (extension, apply_id, …): never a secret."""
+
+    result: Result
+    facts: Mapping[str, Json] = field(default_factory=dict)
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """Looked, and what is waited for (an approval) has not come; look again later."""
+
+
+Outcome = Succeeded | NotYet | Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request to a vendor: the operation as `vendor.Operation`, and its typed body as JSON."""
+
+    operation: str
+    account: str
+    body: Mapping[str, Json]
+    creates: bool = False  # sent because a complete read showed the resource absent
+
+
+Move = Call | Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A vendor's positive reply: business fields and the vendor's request id."""
+
+    body: Mapping[str, Json]
+    request_id: str | None
+
+
+Reply = Answer | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a complete read showed: the resource's state in the room's own words, or None for absent."""
+
+    state: Mapping[str, Json] | None
+
+
+Look = Seen | Failure

@@ -1,0 +1,70 @@
+"""The states a command can want at a vendor: what a plan writes and a vendor's room reads.
+
+A field that is None was not given by the event or the settings and is left as it is at the vendor.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from service.domain.account import CallType
+
+
+class Wanted(BaseModel):
+    """Base of all wanted states: frozen, and exact about its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ExtensionWanted(Wanted):
+    """An extension with its owner: `tencent_ccc.CreateExtension`."""
+
+    extension: str
+    name: str
+    email: str | None = None
+    skill_group_ids: tuple[int, ...] | None = None
+
+
+class RegistrationWanted(Wanted):
+    """The SIP registration of an extension, fetched: `tencent_ccc.DescribeExtension`."""
+
+    extension: str
+
+
+class NumberApplicationWanted(Wanted):
+    """An own number put up for the vendor's review: `tencent_ccc.CreateOwnNumberApply`. `number` is E.164."""
+
+    number: str
+    country: str
+    sip_trunk_id: int
+    call_type: CallType
+    max_concurrent_calls: int
+    max_calls_per_second: int
+    prefix: str | None = None
+
+
+class NumberLiveWanted(Wanted):
+    """An own number reviewed and live: `tencent_ccc.DescribeNumbers`, looked at slowly. `number` is E.164."""
+
+    number: str
+    country: str
+
+
+class CallInWanted(Wanted):
+    """A live number's call-in URL: `tencent_ccc.BindNumberCallInInterface`. `number` is E.164."""
+
+    number: str
+    country: str
+    callback_url: str
+
+
+class CalledRouteWanted(Wanted):
+    """An access code (and extension code) routed to a queue or flow: `huawei_aicc.createCalledRoute`."""
+
+    access_code: str
+    ext_code: str | None = None
+    media_type: int = 5
+    device_type: Literal["skill_queue", "ivr"]
+    device_id: int

@@ -1,0 +1,1 @@
+"""Ways in: worker, HTTP API, command line, demo."""

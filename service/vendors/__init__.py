@@ -1,0 +1,1 @@
+"""One room per vendor; rooms never see each other."""
