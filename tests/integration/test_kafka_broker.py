@@ -101,13 +101,13 @@ async def test_kill_and_restart_keep_acknowledged_records_and_committed_offsets(
     assert await _consume(own_broker, topic, group="readers", count=2) == [b"2", b"3"]
 
 
-async def test_closed_broker_leaves_neither_process_nor_files() -> None:
+def test_closed_broker_leaves_neither_process_nor_files() -> None:
     broker = KafkaBroker()
-    await asyncio.to_thread(broker.start)
+    broker.start()
     process = Path(f"/proc/{broker.pid}")
     assert process.exists()
 
-    await asyncio.to_thread(broker.close)
+    broker.close()
 
     assert not process.exists()
     assert not broker.data_dir.exists()

@@ -1,0 +1,139 @@
+# Everything a developer or a CI runs. `make` alone lists the targets.
+# Needs bash, make, git and a Python 3.11 or later; whatever else is missing is installed, or named.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+ARGS ?=
+
+export PYTHON
+export UV_PYTHON_DOWNLOADS := never
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+PYTEST := $(BIN)/python -m pytest
+KAFKA := .cache/kafka
+PIP_AUDIT := pip-audit==2.10.1
+
+# $(call step,what it checks,command): says what runs, and how long it took
+step = @printf '\n== %s\n' '$(1)'; SECONDS=0; $(2); printf '== done in %d s\n' "$$SECONDS"
+# $(call tests,pytest arguments): no test found is a failure that says so
+tests = { code=0; $(PYTEST) --durations=10 $(1) || code=$$?; \
+	if ((code == 5)); then echo 'No test ran: the selection "$(1)" is empty, and an empty run proves nothing.' >&2; fi; \
+	((code == 0)); }
+
+.PHONY: help
+help: ## list the targets
+	@printf 'Cordboard\n\n'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- what a person runs -------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(VENV)/.runtime ## a mixed day on an embedded broker and the sandbox; ARGS=--stay keeps it up
+	@$(BIN)/cordboard demo $(ARGS)
+
+.PHONY: install
+install: $(VENV)/.runtime $(VENV)/.dev ## make .venv with the pinned runtime and development packages
+
+.PHONY: kafka
+kafka: install kafka-jars ## a real Apache Kafka in the foreground, until Ctrl-C
+	@$(BIN)/python -m tests.kafka.broker
+
+# --- tiers: each contains the one before it -----------------------------------------------------------------------
+
+.PHONY: check
+check: check-format check-lint check-types check-imports check-contracts check-locks check-secrets check-unit ## without Kafka, within 2 minutes: format, lint, types, import contracts, drift, locks, secrets, unit tests
+	@printf '\nmake check: all green\n'
+
+.PHONY: test
+test: check kafka-jars ## check, then conformance, integration and acceptance on a real Kafka, within 15 minutes
+	$(call step,conformance and integration and acceptance tests on a real Kafka,\
+		$(call tests,tests/conformance tests/integration tests/acceptance -m "not long"))
+	@printf '\nmake test: all green\n'
+
+.PHONY: test-long
+test-long: install kafka-jars ## the sizes that do not fit into `make test`, within 60 minutes
+	$(call step,long tests on a real Kafka,$(call tests,tests -m long))
+
+.PHONY: bench
+bench: install kafka-jars ## the benchmarks; they measure and do not judge
+	$(call step,benchmarks,$(call tests,tests/benchmarks -s))
+
+# --- the steps of `make check`, each also by itself ---------------------------------------------------------------
+
+.PHONY: check-format check-lint check-types check-imports check-contracts check-locks check-secrets check-unit
+check-format: install
+	$(call step,format: ruff format,$(BIN)/ruff format --check .)
+check-lint: install
+	$(call step,lint: ruff check,$(BIN)/ruff check .)
+check-types: install
+	$(call step,types: mypy --strict,$(BIN)/mypy)
+check-imports: install
+	$(call step,import contracts: import-linter,$(BIN)/lint-imports --no-logo)
+check-contracts: install
+	$(call step,drift: schemas and AsyncAPI against the models,$(BIN)/python -m contracts.generate --check)
+check-locks: install
+	$(call step,locks: in step with pyproject.toml and hashed,$(BIN)/python -m tests.checks.lock_check)
+check-secrets: install
+	$(call step,secrets: none in any file,$(BIN)/python -m tests.checks.secret_scan)
+check-unit: install
+	$(call step,unit and schema tests,$(call tests,tests/unit tests/schemas -q))
+
+# --- dependencies -------------------------------------------------------------------------------------------------
+
+.PHONY: lock
+lock: $(VENV)/.runtime ## write the lock files anew; ARGS=--upgrade takes newer versions
+	$(BIN)/python -m tests.checks.lock_check --write $(ARGS)
+
+.PHONY: audit
+audit: ## look the pinned packages up in the advisory database; fails when it cannot be reached
+	@.ci/need venv
+	@test -x .cache/audit/bin/pip-audit || { $(PYTHON) -m venv .cache/audit && .cache/audit/bin/pip install --quiet '$(PIP_AUDIT)'; }
+	@for lock in requirements.lock tests/requirements.lock .ci/tools.lock; do \
+		printf '\n== advisories for %s\n' "$$lock"; \
+		.cache/audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement "$$lock" \
+			|| { echo "audit: $$lock has findings, or the advisory service did not answer: nothing was shown to be safe" >&2; exit 1; }; \
+	done
+
+# The venv is made once and only ever added to: others may be using it. `make clean` removes it.
+$(BIN)/pip:
+	@.ci/need venv
+	$(PYTHON) -m venv $(VENV)
+
+# uv and the build backend come by pip, everything else by uv: all of it pinned and hashed
+$(VENV)/.tools: .ci/tools.lock | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement .ci/tools.lock
+	@touch $@
+
+$(VENV)/.runtime: requirements.lock pyproject.toml $(VENV)/.tools
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: tests/requirements.lock $(VENV)/.runtime
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement tests/requirements.lock
+	@touch $@
+
+.PHONY: kafka-jars
+kafka-jars: $(KAFKA)/.complete ## the broker's jars from Maven Central, 54 MB, once
+	@.ci/need java
+
+$(KAFKA)/.complete: tests/kafka/pom.xml
+	@.ci/need java maven
+	rm -rf $(KAFKA)/incoming
+	mvn -B -q -ntp -Dstyle.color=never -f tests/kafka/pom.xml dependency:copy-dependencies \
+		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(KAFKA)/incoming
+	rm -rf $(KAFKA)/jars && mv $(KAFKA)/incoming $(KAFKA)/jars
+	@touch $@
+
+.PHONY: clean
+clean: ## remove .venv, .cache and what tools left behind
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
