@@ -44,7 +44,7 @@ def test_secret_marked_as_fake_passes(kind: str) -> None:
         '"pass' + 'word": "q7w8E9r0t1Y2u3i4"',
         "api_" + "key: 'q7w8E9r0t1Y2u3i4'",
         "SECRET_ACCESS_" + 'KEY="q7w8E9r0t1Y2u3i4"',
-        "access_" + 'token: str = "q7w8E9r0t1Y2u3i4"',
+        "access_to" + 'ken: str = "q7w8E9r0t1Y2u3i4"',
     ],
 )
 def test_random_literal_given_to_a_secret_name_is_found(line: str) -> None:
