@@ -51,7 +51,13 @@ class ErrorClass(StrEnum):
 class OutboundPart(BaseModel):
     """What every model of an out-event has in common: frozen, strict, and closed to fields that are not declared."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        hide_input_in_errors=True,
+        json_schema_serialization_defaults_required=True,
+    )
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------

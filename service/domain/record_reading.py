@@ -44,8 +44,8 @@ class Record:
 class InboundEvent:
     """A validated event of a type that Cordboard reads, and the place in Kafka it came from.
 
-    `digest` is equal for equal type and known data, however it was spelt; `key` is the record's own, for what follows. Its
-    repr leaves out data and key, which are about a person.
+    `digest` is equal for equal type and known data, however it was spelt; `key` is the record's own, for what follows.
+    The repr leaves out data and key, which are about a person.
     """
 
     id: str
