@@ -38,30 +38,6 @@ class Randomness(Protocol):
         ...
 
 
-class Telemetry(Protocol):
-    """Figures and log lines. Names come from the closed catalogue in `application.telemetry`."""
-
-    def count(self, metric: str, amount: float = 1, **labels: str) -> None:
-        """Add to a counter."""
-        ...
-
-    def observe(self, metric: str, value: float, **labels: str) -> None:
-        """Add a value to a histogram."""
-        ...
-
-    def level(self, metric: str, value: float, **labels: str) -> None:
-        """Set a gauge."""
-        ...
-
-    def log(self, level: str, event: str, **fields: object) -> None:
-        """One structured line; `level` is debug, info, warning or error."""
-        ...
-
-    def health(self, part: str, *, ready: bool, detail: str = "") -> None:
-        """What `/readyz` says about one part: kafka, ledger, publisher."""
-        ...
-
-
 class EventSource(Protocol):
     """Where records come from (Kafka); they are bytes and stay unread."""
 

@@ -7,21 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from contracts.outbound import ErrorClass as ErrorClass  # noqa: PLC0414 - one list of classes, said here too
+
 Json = Any  # a JSON value; pydantic or orjson has checked it where it came in
-
-
-class ErrorClass(StrEnum):
-    """What a failure means for the next step."""
-
-    RETRYABLE = "retryable"  # not applied; try again
-    THROTTLED = "throttled"  # not applied; slow down
-    AMBIGUOUS = "ambiguous"  # may have been applied
-    CREDENTIALS = "credentials"  # not applied; nothing will work until a person acts
-    CAPACITY = "capacity"  # not applied; seats, licences or review slots are used up
-    PERMANENT = "permanent"  # not applied; the same input will fail again
-    CONFLICT = "conflict"  # the resource is another's
-    INCOMPLETE = "incomplete"  # a field the vendor needs is known to nobody
-    UNSUPPORTED = "unsupported"  # the vendor lacks it, or we do
 
 
 class Result(StrEnum):

@@ -1,0 +1,87 @@
+"""What Cordboard counts and measures: a closed catalogue, each figure with its meaning, and the port that takes them.
+
+Labels are closed sets (operations, lanes, classes, states, topics, types of ours); never ids, names or free text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+Counter = Literal[
+    "records_total",
+    "records_ignored_total",
+    "dead_letters_total",
+    "events_total",
+    "commands_ended_total",
+    "plans_ended_total",
+    "vendor_requests_total",
+    "slots_given_up_total",
+    "outcomes_dropped_total",
+    "messages_published_total",
+    "publish_failures_total",
+    "offset_commit_failures_total",
+    "rebalances_total",
+    "loop_failures_total",
+]
+Histogram = Literal["vendor_request_seconds", "quota_wait_seconds", "intake_batch_seconds", "command_age_seconds"]
+Gauge = Literal["commands", "outbox_pending", "ready"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One entry of the catalogue; exposed as `cordboard_<name>`."""
+
+    kind: Literal["counter", "histogram", "gauge"]
+    meaning: str
+    labels: tuple[str, ...] = ()
+
+
+CATALOGUE: Final[Mapping[Counter | Histogram | Gauge, Metric]] = {
+    "records_total": Metric("counter", "Kafka records taken from a topic.", ("topic",)),
+    "records_ignored_total": Metric("counter", "Records that are none of our business.", ("topic", "reason")),
+    "dead_letters_total": Metric("counter", "Records that could not become an event.", ("topic", "reason")),
+    "events_total": Metric("counter", "Events by what became of them.", ("type", "outcome")),
+    "commands_ended_total": Metric("counter", "Commands that ended.", ("operation", "state", "result")),
+    "plans_ended_total": Metric("counter", "Plans that ended.", ("state",)),
+    "vendor_requests_total": Metric("counter", "Requests sent to a vendor.", ("operation", "lane", "outcome")),
+    "slots_given_up_total": Metric("counter", "Slots that passed before their request could be sent.", ("operation",)),
+    "outcomes_dropped_total": Metric("counter", "Outcomes that came for a command no longer ours.", ("operation",)),
+    "messages_published_total": Metric("counter", "Messages that Kafka acknowledged.", ("topic",)),
+    "publish_failures_total": Metric("counter", "Tries to publish that failed.", ("reason",)),
+    "offset_commit_failures_total": Metric("counter", "Offset commits that failed; they are tried again."),
+    "rebalances_total": Metric("counter", "Assignments that the consumer group gave us."),
+    "loop_failures_total": Metric("counter", "Rounds of a loop that failed and were tried again.", ("loop", "part")),
+    "vendor_request_seconds": Metric("histogram", "Time from sending a request to its verdict.", ("operation",)),
+    "quota_wait_seconds": Metric("histogram", "Time a call waited for its slot.", ("operation", "lane")),
+    "intake_batch_seconds": Metric("histogram", "Time to decide and store a batch of records."),
+    "command_age_seconds": Metric("histogram", "Time from a command's birth to its end.", ("operation",)),
+    "commands": Metric("gauge", "Unfinished commands.", ("operation", "state")),
+    "outbox_pending": Metric("gauge", "Messages seen waiting for Kafka by the last round of the relay."),
+    "ready": Metric("gauge", "1 while a part works: kafka, ledger, publisher.", ("part",)),
+}
+
+
+class Telemetry(Protocol):
+    """Figures and log lines. Names come from the closed catalogue."""
+
+    def count(self, metric: Counter, amount: float = 1, **labels: str) -> None:
+        """Add to a counter."""
+        ...
+
+    def observe(self, metric: Histogram, value: float, **labels: str) -> None:
+        """Add a value to a histogram."""
+        ...
+
+    def level(self, metric: Gauge, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        ...
+
+    def log(self, level: str, event: str, **fields: object) -> None:
+        """One structured line; `level` is debug, info, warning or error."""
+        ...
+
+    def health(self, part: str, *, ready: bool, detail: str = "") -> None:
+        """What `/readyz` says about one part: kafka, ledger, publisher."""
+        ...

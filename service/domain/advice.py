@@ -1,0 +1,65 @@
+"""What to do about a failure, and whether replay can help: one row per error class, some codes more precisely."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from contracts.outbound import FailureDetail
+from service.domain.outcome import ErrorClass, Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Whether a replay may end otherwise, and what a person should do first."""
+
+    replay_can_help: bool
+    text: str
+
+
+BY_CLASS: Final[Mapping[ErrorClass, Advice]] = {
+    ErrorClass.RETRYABLE: Advice(True, "the vendor could not be reached; check network and vendor status, then replay"),
+    ErrorClass.THROTTLED: Advice(True, "something else spends this account's quota; find it, then replay"),
+    ErrorClass.AMBIGUOUS: Advice(
+        True, "the vendor may have done it; look in its console before anything is sent again"
+    ),
+    ErrorClass.CREDENTIALS: Advice(True, "check the account's key, its rights and its site, then replay"),
+    ErrorClass.CAPACITY: Advice(True, "buy seats or licences, or wait for pending reviews, then replay"),
+    ErrorClass.PERMANENT: Advice(False, "the vendor refuses this input; correct it at its source and send a new event"),
+    ErrorClass.CONFLICT: Advice(
+        True, "the resource is somebody else's; free it or choose another, then replay or send a new event"
+    ),
+    ErrorClass.INCOMPLETE: Advice(
+        True, "add what is missing to the account's settings and replay, or correct the event"
+    ),
+    ErrorClass.UNSUPPORTED: Advice(False, "do it in the vendor's console; Cordboard does not"),
+}
+
+BY_CODE: Final[Mapping[str, Advice]] = {
+    "AuthFailure.SignatureExpire": Advice(True, "the host's clock is off by over five minutes; set it, then replay"),
+    "AuthFailure.SignatureFailure": Advice(True, "the secret key is not the one of the secret id; fix it, then replay"),
+    "AuthFailure.SecretIdNotFound": Advice(True, "the secret id does not exist at this site; fix it, then replay"),
+    "AuthFailure.TokenFailure": Advice(True, "the temporary token has expired; provide a fresh one, then replay"),
+    "refused": Advice(False, "the review refused the number; settle it with the vendor, then purchase it again"),
+    "resource_taken": Advice(True, "another subject holds this resource; release it there or choose another"),
+}
+
+
+def advise(failure: Failure) -> Advice:
+    """The most precise advice there is."""
+    return BY_CODE.get(failure.code, BY_CLASS[failure.error_class])
+
+
+def failure_detail(failure: Failure) -> FailureDetail:
+    """A failure as it is published."""
+    advice = advise(failure)
+    return FailureDetail(
+        error_class=failure.error_class,
+        code=failure.code or None,
+        request_id=failure.request_id or None,
+        message=failure.message,
+        field=failure.field,
+        replay_can_help=advice.replay_can_help,
+        advice=advice.text,
+    )

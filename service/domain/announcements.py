@@ -1,0 +1,281 @@
+"""Out-events and dead letters, made from the ledger's nouns; every id is the same every time it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from contracts.dead_letter import dead_letter_headers, dead_letter_topic
+from contracts.outbound import (
+    AgentResult,
+    Cause,
+    CommandCancelled,
+    CommandFailed,
+    CommandInDoubt,
+    CommandStale,
+    CommandSucceeded,
+    CommandSuperseded,
+    NumberResult,
+    OutboundEvent,
+    OutboundPart,
+    PlanCompleted,
+    PlanFailed,
+    PlanWaiting,
+    RouteResult,
+    StepReport,
+    Timing,
+    WaitingCause,
+    WhoActs,
+)
+from service.domain.advice import failure_detail
+from service.domain.blueprint import Step
+from service.domain.command import Command, CommandState, Plan
+from service.domain.idempotency_key import message_id
+from service.domain.ledger_state import OutboxMessage
+from service.domain.record_reading import Defect, Record
+
+_WHO_ENDS: Final[Mapping[str, WhoActs]] = {
+    "approval": "vendor",
+    "effective_date": "nobody",
+    "in_doubt": "operator",
+    "hold": "operator",
+    "quarantine": "cordboard",
+    "earlier_work": "cordboard",
+}
+
+
+def command_ended(plan: Plan, command: Command, now: float, *, because_step: str | None = None) -> OutboxMessage:
+    """The event of a command's end, whichever of the five it is; `because_step` failed before a cancelled one."""
+    shared = _command_fields(plan, command)
+    data: OutboundPart
+    result: Any = command.result
+    match command.state:
+        case CommandState.SUCCEEDED:
+            data = CommandSucceeded(**shared, result=result)
+        case CommandState.FAILED if command.failure is not None:
+            data = CommandFailed(**shared, failure=failure_detail(command.failure))
+        case CommandState.CANCELLED:
+            data = CommandCancelled(**shared, because="earlier_step", because_step=because_step)
+        case CommandState.SUPERSEDED:
+            data = CommandSuperseded(**shared)
+        case CommandState.STALE:
+            data = CommandStale(**shared)
+        case _:
+            raise AssertionError(f"{command.id} has not ended: {command.state}")
+    return _message(plan, command.id, f"provisioning.command.{command.state}.v1", data, now)
+
+
+def command_in_doubt(plan: Plan, command: Command, now: float) -> OutboxMessage:
+    """The event of a command whose effect is unknown; told once for each attempt that ended so."""
+    assert command.failure is not None  # noqa: S101 - a doubt always has its failure
+    data = CommandInDoubt(
+        **_command_fields(plan, command),
+        failure=failure_detail(command.failure),
+        since=_moment(now),
+        who_acts="operator",
+    )
+    occurrence = str(command.attempts)
+    return _message(plan, command.id, "provisioning.command.in_doubt.v1", data, now, occurrence=occurrence)
+
+
+def plan_completed(plan: Plan, steps: Sequence[Command], now: float) -> OutboxMessage:
+    """The event of a plan's good end, with what upstream writes back."""
+    facts: dict[str, Any] = {}
+    for step in steps:
+        facts.update(step.facts)
+    data = PlanCompleted(
+        **_plan_fields(plan, steps),
+        completed_at=_moment(now),
+        steps=tuple(_report(step) for step in steps),
+        agent=_agent(plan, steps, facts, now),
+        number=_number(plan, steps, facts),
+        route=_route(steps, now),
+    )
+    return _message(plan, plan.id, "provisioning.plan.completed.v1", data, now)
+
+
+def plan_failed(plan: Plan, steps: Sequence[Command], now: float) -> OutboxMessage:
+    """The event of a plan's bad end; `steps` is empty if planning itself failed."""
+    assert plan.failure is not None  # noqa: S101 - a failed plan always has its failure
+    failed = next((step.step for step in steps if step.state is CommandState.FAILED), None)
+    data = PlanFailed(
+        **_plan_fields(plan, steps),
+        failed_at=_moment(now),
+        steps=tuple(_report(step) for step in steps),
+        failed_step=failed,
+        failure=failure_detail(plan.failure),
+    )
+    return _message(plan, plan.id, "provisioning.plan.failed.v1", data, now)
+
+
+def plan_waiting(
+    plan: Plan, steps: Sequence[Command], cause: WaitingCause, *, since: float, expected_at: float | None
+) -> OutboxMessage:
+    """The event that a plan can't go on for now."""
+    data = PlanWaiting(
+        **_plan_fields(plan, steps),
+        cause=cause,
+        since=_moment(since),
+        expected_at=None if expected_at is None else _moment(expected_at),
+        who_acts=_WHO_ENDS[cause],
+    )
+    return _message(plan, plan.id, "provisioning.plan.waiting.v1", data, since)
+
+
+def dead_letter(record: Record, defect: Defect, *, digest: str, with_value: bool, now: float) -> OutboxMessage:
+    """A record on its way to the dead-letter topic: byte for byte, or as digest and size if it is too large."""
+    headers = dead_letter_headers(
+        record.headers,
+        reason=defect.reason,
+        field=defect.field,
+        message=defect.message,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp_ms,
+    )
+    if not with_value:
+        headers.append(("cordboard_value_sha256", digest.encode()))
+        headers.append(("cordboard_value_size", str(len(record.value or b"")).encode()))
+    place = f"{record.topic}/{record.partition}"
+    return OutboxMessage(
+        id=message_id(f"{place}/{record.offset}", 0, "dead_letter"),
+        topic=dead_letter_topic(record.topic),
+        key=record.key,
+        value=record.value if with_value else None,
+        headers=tuple(headers),
+        order_by=place,
+        created_at=now,
+    )
+
+
+def _message(
+    plan: Plan, about: str, kind: str, data: OutboundPart, now: float, *, occurrence: str = ""
+) -> OutboxMessage:
+    event = OutboundEvent(
+        type=kind,
+        id=message_id(about, plan.epoch, kind, occurrence),
+        subject=plan.event_subject or plan.subject,
+        time=_moment(now),
+        correlationid=plan.correlation_id,
+        causationid=plan.event_id,
+        data=data,
+        traceparent=plan.traceparent,
+    )
+    return OutboxMessage(
+        id=event.id,
+        topic=event.topic,
+        key=plan.event_key,
+        value=event.to_structured(),
+        headers=tuple(event.kafka_headers()),
+        order_by=plan.subject,
+        created_at=now,
+    )
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _cause(plan: Plan) -> Cause:
+    return Cause(
+        event_id=plan.event_id,
+        source=plan.event_source,
+        topic=plan.topic,
+        partition=plan.partition,
+        offset=plan.offset,
+    )
+
+
+def _command_fields(plan: Plan, command: Command) -> dict[str, Any]:
+    return {
+        "caused_by": _cause(plan),
+        "plan_id": plan.id,
+        "command_id": command.id,
+        "epoch": command.epoch,
+        "step": command.step,
+        "operation": command.operation,
+        "account": command.account,
+        "resource": command.resource,
+        "timing": _timing([command]),
+    }
+
+
+def _plan_fields(plan: Plan, steps: Sequence[Command]) -> dict[str, Any]:
+    return {
+        "caused_by": _cause(plan),
+        "plan_id": plan.id,
+        "epoch": plan.epoch,
+        "account": plan.account,
+        "resource": steps[0].resource if steps else None,
+        "timing": _timing(steps),
+    }
+
+
+def _timing(commands: Sequence[Command]) -> Timing:
+    first = min((c.first_at for c in commands if c.first_at is not None), default=None)
+    last = max((c.last_at for c in commands if c.last_at is not None), default=None)
+    return Timing(
+        attempts=sum(c.attempts for c in commands),
+        first_at=None if first is None else _moment(first),
+        last_at=None if last is None else _moment(last),
+        queue_seconds=round(sum(c.queue_seconds for c in commands), 6),
+        quota_seconds=round(sum(c.quota_seconds for c in commands), 6),
+        vendor_seconds=round(sum(c.vendor_seconds for c in commands), 6),
+    )
+
+
+def _report(step: Command) -> StepReport:
+    outcome: Any = step.state.value
+    result: Any = step.result
+    return StepReport(step=step.step, operation=step.operation, outcome=outcome, result=result)
+
+
+def _agent(plan: Plan, steps: Sequence[Command], facts: Mapping[str, Any], now: float) -> AgentResult | None:
+    extension = next((step for step in steps if step.step == Step.EXTENSION), None)
+    if extension is None:
+        return None
+    credential: Literal["delivered", "none"] = "delivered" if facts.get("credential") == "delivered" else "none"
+    return AgentResult(
+        agent_id=plan.subject.partition("/")[2],
+        account=extension.account,
+        extension=extension.wanted["extension"],
+        full_extension=facts.get("full_extension"),
+        domain=facts.get("domain"),
+        outbound_proxy=facts.get("outbound_proxy"),
+        transport=facts.get("transport"),
+        ready_at=_moment(now),
+        credential=credential,
+    )
+
+
+def _number(plan: Plan, steps: Sequence[Command], facts: Mapping[str, Any]) -> NumberResult | None:
+    approval = next((step for step in steps if step.step == Step.APPROVAL), None)
+    if approval is None:
+        return None
+    apply_id, live_at = facts.get("apply_id"), facts.get("live_at") or approval.ended_at
+    bound = any(step.step == Step.CALL_IN and step.state is CommandState.SUCCEEDED for step in steps)
+    return NumberResult(
+        number=plan.subject.rpartition("/")[2],
+        account=approval.account,
+        apply_id=None if apply_id is None else int(apply_id),
+        live_at=None if live_at is None else _moment(live_at),
+        bound=bound,
+    )
+
+
+def _route(steps: Sequence[Command], now: float) -> RouteResult | None:
+    route = next((step for step in steps if step.step == Step.ROUTE), None)
+    if route is None:
+        return None
+    wanted = route.wanted
+    return RouteResult(
+        account=route.account,
+        access_code=wanted["access_code"],
+        ext_code=wanted["ext_code"],
+        media_type=wanted["media_type"],
+        skill_queue=wanted["device_id"] if wanted["device_type"] == "skill_queue" else None,
+        ivr=wanted["device_id"] if wanted["device_type"] == "ivr" else None,
+        ready_at=_moment(now),
+    )

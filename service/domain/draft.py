@@ -1,0 +1,188 @@
+"""A working copy of what the ledger knows: later decisions of a transaction see what earlier ones wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from service.domain.binding import Binding, BindingState
+from service.domain.command import Attempt, Command, CommandState, HistoryRow, Plan, PlanState, WaitCause
+from service.domain.ledger_state import (
+    Act,
+    Changes,
+    DeadLetter,
+    EventKey,
+    Fact,
+    Known,
+    OutboxMessage,
+    StoredEvent,
+)
+from service.domain.lifecycle import born, move
+
+
+class Draft:
+    """Collects the changes of one transaction over what is `Known`."""
+
+    def __init__(self, known: Known, now: float) -> None:
+        """Start from what the ledger loaded; `now` is the transaction's time (seconds since the epoch)."""
+        self.now = now
+        self._digests = dict(known.digests)
+        self._bindings = {(b.subject, b.generation): b for b in known.bindings}
+        self._plans = dict(known.plans)
+        self._commands = {c.id: c for c in known.commands}
+        self._facts = {f.id: f for f in known.facts}
+        self._next_arrival = known.next_arrival
+        self._touched_bindings: set[tuple[str, int]] = set()
+        self._touched_plans: set[str] = set()
+        self._touched_commands: set[str] = set()
+        self._touched_facts: set[str] = set()
+        self._events: list[StoredEvent] = []
+        self._attempts: dict[tuple[str, int, int], Attempt] = {}
+        self._history: list[HistoryRow] = []
+        self._outbox: dict[str, OutboxMessage] = {}
+        self._dead_letters: list[DeadLetter] = []
+        self._acts: list[Act] = []
+
+    # what is known, with this transaction's changes in it
+
+    def digest_of(self, event: EventKey) -> str | None:
+        """The body digest under which an event is known."""
+        return self._digests.get(event)
+
+    def binding_of(self, subject: str) -> Binding | None:
+        """The subject's held binding, else its last released one, else None."""
+        mine = (b for b in self._bindings.values() if b.subject == subject)
+        return max(mine, key=lambda b: (b.held, b.generation), default=None)
+
+    def holder_of(self, resource: str) -> Binding | None:
+        """The held binding on a resource, whoever's it is."""
+        return next((b for b in self._bindings.values() if b.resource == resource and b.held), None)
+
+    def plan(self, plan_id: str) -> Plan:
+        """A plan by id; KeyError if it was not loaded."""
+        return self._plans[plan_id]
+
+    def steps_of(self, plan_id: str) -> list[Command]:
+        """A plan's commands in their order."""
+        return sorted((c for c in self._commands.values() if c.plan_id == plan_id), key=lambda c: c.step_no)
+
+    def command(self, command_id: str) -> Command | None:
+        """A command as it now stands."""
+        return self._commands.get(command_id)
+
+    def open_plans(self, subject: str, resources: Iterable[str]) -> list[Plan]:
+        """Open plans about the subject or one of the resources, in their order."""
+        wanted = set(resources)
+        return sorted((p for p in self._open() if self._about(p, subject, wanted)), key=lambda p: p.order.rank)
+
+    def facts_for(self, subject: str) -> list[Fact]:
+        """Facts of the subject that no wait has taken yet, oldest first."""
+        waiting = (f for f in self._facts.values() if f.subject == subject and f.taken_by is None)
+        return sorted(waiting, key=lambda f: f.received_at)
+
+    def _open(self) -> Iterator[Plan]:
+        return (p for p in self._plans.values() if p.state is PlanState.OPEN)
+
+    def _about(self, plan: Plan, subject: str, resources: set[str]) -> bool:
+        return plan.subject == subject or any(c.resource in resources for c in self.steps_of(plan.id))
+
+    # what changes
+
+    def take_arrival(self) -> int:
+        """The next number in the ledger's count of events."""
+        arrival = self._next_arrival
+        self._next_arrival += 1
+        return arrival
+
+    def put_event(self, event: StoredEvent) -> None:
+        """Store an event and remember its digest."""
+        self._events.append(event)
+        self._digests[(event.source, event.id)] = event.digest
+
+    def put_plan(self, plan: Plan) -> Plan:
+        """Store a plan."""
+        self._plans[plan.id] = plan
+        self._touched_plans.add(plan.id)
+        return plan
+
+    def put_binding(self, binding: Binding) -> Binding:
+        """Store a binding, dated."""
+        binding = replace(binding, updated_at=self.now)
+        self._bindings[(binding.subject, binding.generation)] = binding
+        self._touched_bindings.add((binding.subject, binding.generation))
+        return binding
+
+    def put_fact(self, fact: Fact) -> Fact:
+        """Store a fact."""
+        self._facts[fact.id] = fact
+        self._touched_facts.add(fact.id)
+        return fact
+
+    def put_attempt(self, attempt: Attempt) -> None:
+        """Store an attempt, or what became of it."""
+        self._attempts[(attempt.command_id, attempt.epoch, attempt.number)] = attempt
+
+    def add_command(self, command: Command, why: str) -> Command:
+        """Store a new command with the first row of its history."""
+        self._history.append(born(command, why))
+        return self.put_command(command)
+
+    def put_command(self, command: Command) -> Command:
+        """Store a command whose state has not changed."""
+        self._commands[command.id] = command
+        self._touched_commands.add(command.id)
+        return command
+
+    def move(
+        self,
+        command: Command,
+        to: CommandState,
+        *,
+        why: str,
+        cause: WaitCause | None = None,
+        due_at: float | None = None,
+        actor: str = "cordboard",
+    ) -> Command:
+        """Change a command's state, with its row of history."""
+        moved, row = move(command, to, at=self.now, why=why, cause=cause, due_at=due_at, actor=actor)
+        self._history.append(row)
+        return self.put_command(moved)
+
+    def release_reservation(self, plan: Plan) -> None:
+        """End the plan's reservation if nothing was ever applied under it; the subject's next plan inherits it."""
+        binding = self.binding_of(plan.subject)
+        if binding is None or binding.plan_id != plan.id or binding.state is not BindingState.RESERVED:
+            return
+        heirs = [p for p in self.open_plans(plan.subject, ()) if p.id != plan.id]
+        heir = next((p for p in heirs if any(c.resource == binding.resource for c in self.steps_of(p.id))), None)
+        if heir is not None:
+            self.put_binding(replace(binding, plan_id=heir.id))
+            return
+        self.put_binding(replace(binding, state=BindingState.RELEASED))
+
+    def tell(self, message: OutboxMessage) -> None:
+        """Send a message when this transaction is durable; the same id is told once."""
+        self._outbox.setdefault(message.id, message)
+
+    def put_dead_letter(self, letter: DeadLetter) -> None:
+        """Note a dead letter."""
+        self._dead_letters.append(letter)
+
+    def put_act(self, act: Act) -> None:
+        """Note an act."""
+        self._acts.append(act)
+
+    def changes(self) -> Changes:
+        """Everything that was written, for the ledger."""
+        return Changes(
+            events=tuple(self._events),
+            plans=tuple(self._plans[i] for i in sorted(self._touched_plans)),
+            commands=tuple(self._commands[i] for i in sorted(self._touched_commands)),
+            attempts=tuple(self._attempts.values()),
+            history=tuple(self._history),
+            bindings=tuple(self._bindings[i] for i in sorted(self._touched_bindings)),
+            facts=tuple(self._facts[i] for i in sorted(self._touched_facts)),
+            outbox=tuple(self._outbox.values()),
+            dead_letters=tuple(self._dead_letters),
+            acts=tuple(self._acts),
+        )

@@ -1,0 +1,33 @@
+"""Telephone numbers: read once, kept as E.164. Vendors' shapes are their rooms' business."""
+
+from __future__ import annotations
+
+import phonenumbers
+
+from service.domain.blueprint import CannotPlanError
+from service.domain.outcome import ErrorClass, Failure
+
+
+def e164(text: str, country: str) -> str:
+    """Read a number given as E.164 or national in `country` (ISO 3166 alpha-2).
+
+    Raises CannotPlanError (`incomplete`, field `number`) for one that can't be a number there.
+    """
+    try:
+        parsed = phonenumbers.parse(text, country)
+    except phonenumbers.NumberParseException:
+        raise _none_that(country) from None
+    if parsed.extension or not phonenumbers.is_possible_number(parsed):
+        raise _none_that(country)
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _none_that(country: str) -> CannotPlanError:
+    return CannotPlanError(
+        Failure(
+            error_class=ErrorClass.INCOMPLETE,
+            code="invalid:number",
+            message=f"`number` can't be read as a telephone number in {country}: give it as E.164",
+            field="number",
+        )
+    )

@@ -1,0 +1,154 @@
+"""What an event turns into: a pure function of the event, the account's settings and the subject's binding.
+
+Explicit tables say which rule serves which event at which vendor; a pair without a rule is `unsupported`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
+from typing import Final, TypeVar
+from zoneinfo import ZoneInfo
+
+from contracts.inbound import AgentHired, InboundData, NumberApproved, NumberPurchased, NumberRefused
+from service.domain.account import Account
+from service.domain.binding import Binding
+from service.domain.blueprint import (
+    Blueprint,
+    CannotPlanError,
+    FactBlueprint,
+    FactKind,
+    Planned,
+    Refusal,
+    incomplete,
+    unsupported,
+)
+from service.domain.plans import huawei_aicc, tencent_ccc
+from service.domain.record_reading import InboundEvent
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicDefaults:
+    """What a topic's settings say about its events: the account they mean, the realm their agent ids live in."""
+
+    account: str | None = None
+    realm: str = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanningPolicy:
+    """Everything planning takes from the settings."""
+
+    accounts: Mapping[str, Account]
+    defaults: Mapping[str, TopicDefaults] = field(default_factory=dict)
+
+    def topic(self, name: str) -> TopicDefaults:
+        """A topic's defaults; a topic without any has none."""
+        return self.defaults.get(name, TopicDefaults())
+
+
+NumberRule = Callable[[NumberPurchased, Account], Blueprint]
+AgentRule = Callable[[str, AgentHired, Account, str | None], Blueprint]
+
+PURCHASED: Final[Mapping[str, NumberRule]] = {
+    tencent_ccc.VENDOR: tencent_ccc.purchased,
+    huawei_aicc.VENDOR: huawei_aicc.purchased,
+}
+HIRED: Final[Mapping[str, AgentRule]] = {tencent_ccc.VENDOR: tencent_ccc.hired}
+FACT_SUBJECT: Final[Mapping[str, Callable[[str, Account], str]]] = {tencent_ccc.VENDOR: tencent_ccc.number_subject}
+
+
+def plan_event(event: InboundEvent, policy: PlanningPolicy, binding: Binding | None) -> Planned:
+    """Plan one event. `binding` is its subject's, as the events before it left it.
+
+    The subject of a refusal is the best that could be told.
+    """
+    try:
+        match event.data:
+            case AgentHired():
+                return _plan_agent(event, event.data, policy, binding)
+            case NumberPurchased():
+                account = _account(event, event.data.account, policy)
+                return _rule(PURCHASED, account, event)(event.data, account)
+            case NumberApproved() | NumberRefused():
+                return _plan_fact(event, event.data, policy)
+            case _:
+                raise unsupported(None, f"no planning rule for {event.type}")
+    except CannotPlanError as refusal:
+        return Refusal(subject=subject_of(event, policy), account=_account_name(event, policy), failure=refusal.failure)
+
+
+def subject_of(event: InboundEvent, policy: PlanningPolicy) -> str:
+    """Whom an event is about, also when it can't be planned (then in the sender's own spelling)."""
+    account = _account_name(event, policy) or "?"
+    match event.data:
+        case AgentHired():
+            return f"agent:{policy.topic(event.topic).realm}/{event.data.agent_id}"
+        case NumberPurchased() if event.data.number is None:
+            return f"route:{account}/{event.data.access_code}/{event.data.ext_code or ''}"
+        case NumberPurchased() | NumberApproved() | NumberRefused():
+            return f"number:{account}/{event.data.number}"
+        case _:
+            return f"event:{event.source}/{event.id}"
+
+
+def effective_at(data: InboundData, time_zone: str, now: float) -> float | None:
+    """When the event becomes true (seconds since the epoch) if that is still to come, else None."""
+    stated = data.effective_at
+    if stated is None:
+        return None
+    if isinstance(stated, datetime):
+        moment = stated
+    else:
+        assert isinstance(stated, date)  # noqa: S101 - narrows the union for the type checker
+        moment = datetime.combine(stated, time.min, ZoneInfo(time_zone))
+    seconds = moment.astimezone(UTC).timestamp()
+    return seconds if seconds > now else None
+
+
+def _plan_agent(event: InboundEvent, data: AgentHired, policy: PlanningPolicy, binding: Binding | None) -> Blueprint:
+    account = _account(event, data.account, policy)
+    held = binding if binding is not None and binding.held else None
+    _refuse_moves(data, held, account)
+    bound = held.resource.rpartition("/")[2] if held is not None else None
+    return _rule(HIRED, account, event)(subject_of(event, policy), data, account, bound)
+
+
+def _refuse_moves(data: AgentHired, held: Binding | None, account: Account) -> None:
+    """An agent keeps extension and account until departures exist."""
+    if held is None:
+        return
+    if held.account != account.name:
+        raise unsupported("account", f"the agent is bound to {held.resource}: moving between accounts is not done")
+    if data.extension is not None and held.resource != f"extension:{account.name}/{data.extension}":
+        raise unsupported("extension", f"the agent is bound to {held.resource}: changing extensions is not done")
+
+
+def _plan_fact(event: InboundEvent, data: NumberApproved | NumberRefused, policy: PlanningPolicy) -> FactBlueprint:
+    account = _account(event, data.account, policy)
+    subject = _rule(FACT_SUBJECT, account, event)(data.number, account)
+    kind = FactKind.APPROVED if isinstance(data, NumberApproved) else FactKind.REFUSED
+    return FactBlueprint(subject=subject, kind=kind, apply_id=None if data.apply_id is None else str(data.apply_id))
+
+
+def _rule(table: Mapping[str, R], account: Account, event: InboundEvent) -> R:
+    try:
+        return table[account.vendor]
+    except KeyError:
+        raise unsupported(None, f"{account.vendor} (account {account.name}) has no rule for {event.type}") from None
+
+
+def _account_name(event: InboundEvent, policy: PlanningPolicy) -> str | None:
+    return getattr(event.data, "account", None) or policy.topic(event.topic).account
+
+
+def _account(event: InboundEvent, named: str | None, policy: PlanningPolicy) -> Account:
+    name = named or policy.topic(event.topic).account
+    if name is None:
+        raise incomplete("account", f"the event names no account and {event.topic} has no default account")
+    if name not in policy.accounts:
+        raise incomplete("account", "the event's account is not among the configured `accounts`")
+    return policy.accounts[name]

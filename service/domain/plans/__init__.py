@@ -1,0 +1,1 @@
+"""Planning rules, one module per vendor: which steps an event means there."""

@@ -1,0 +1,67 @@
+"""When to try again after a failure, and when to stop: pure arithmetic over class, count, age and chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from service.domain.outcome import ErrorClass, Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryRule:
+    """Exponential backoff with full jitter. Times in seconds; `attempts` and `age` bound it."""
+
+    base: float = 0.5
+    cap: float = 60.0
+    attempts: int = 8
+    age: float = 3600.0
+
+
+RULES: Mapping[ErrorClass, RetryRule] = {
+    ErrorClass.RETRYABLE: RetryRule(),
+    ErrorClass.THROTTLED: RetryRule(base=1.0, cap=30.0, attempts=60, age=6 * 3600.0),
+    # only reads come here with it: nothing can have been applied, so they are simply repeated
+    ErrorClass.AMBIGUOUS: RetryRule(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAt:
+    """Try again at this time (seconds since the epoch)."""
+
+    due_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """No more tries; this is what the command failed with."""
+
+    failure: Failure
+
+
+def after(failure: Failure, *, retries: int, since: float, now: float, chance: float) -> RetryAt | GiveUp:
+    """What follows a failure that changed nothing at the vendor.
+
+    `retries` were made before for this command, `since` is when its first attempt began, `chance` lies in [0, 1).
+    """
+    rule = RULES.get(failure.error_class)
+    if rule is None:
+        return GiveUp(failure)
+    if failure.retries is not None and retries >= failure.retries:
+        return GiveUp(_hardened(failure))
+    if retries >= rule.attempts or now - since >= rule.age:
+        return GiveUp(failure)
+    window = min(rule.cap, rule.base * 2.0 ** min(retries, 30))
+    return RetryAt(now + chance * window)
+
+
+def _hardened(failure: Failure) -> Failure:
+    """The failure under the class it takes once its own retries are used up."""
+    return Failure(
+        error_class=failure.afterwards,
+        code=failure.code,
+        message=failure.message,
+        request_id=failure.request_id,
+        field=failure.field,
+    )

@@ -1,0 +1,273 @@
+"""What follows from an outcome: the command's new state, its plan's next step or end, and who is told.
+
+Pure decisions over a `Draft`; the settlement step and intake (for facts) store what they change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from contracts.outbound import WaitingCause
+from service.domain import announcements as tell
+from service.domain.binding import BindingState
+from service.domain.blueprint import FactKind, Step
+from service.domain.command import Command, CommandState, Lane, Plan, PlanState, WaitCause
+from service.domain.draft import Draft
+from service.domain.ledger_state import Fact
+from service.domain.order import stands_in_the_way
+from service.domain.outcome import ErrorClass, Failure, NotYet, Outcome, Result, Succeeded
+from service.domain.retry import GiveUp, RetryAt, after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlingPolicy:
+    """Times in seconds: how often an approval is looked for."""
+
+    approval_poll_seconds: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settling:
+    """One outcome to settle: `writes` says whether the operation changes anything, `sent` whether a call went out.
+
+    `created` says that the call that went out was a create after a complete read showed nothing there.
+    `chance` in [0, 1) spreads retries.
+    """
+
+    command: Command
+    outcome: Outcome
+    writes: bool
+    sent: bool
+    created: bool
+    chance: float
+    policy: SettlingPolicy
+
+
+def settle(draft: Draft, settling: Settling) -> None:
+    """Settle a command's outcome in the draft."""
+    command, outcome = settling.command, settling.outcome
+    match outcome:
+        case Succeeded():
+            succeed(draft, command, outcome, writes=settling.writes, policy=settling.policy)
+        case NotYet():
+            _look_again(draft, command, settling.policy)
+        case Failure(error_class=ErrorClass.AMBIGUOUS) if settling.writes and settling.sent:
+            doubt(draft, command, outcome)
+        case Failure():
+            _retry_or_fail(draft, settling, outcome)
+
+
+def succeed(draft: Draft, command: Command, outcome: Succeeded, *, writes: bool, policy: SettlingPolicy) -> None:
+    """The wanted state stands: remember it, tell it, go on with the plan."""
+    done = draft.move(command, CommandState.SUCCEEDED, why=outcome.result)
+    done = draft.put_command(replace(done, result=outcome.result, facts=dict(outcome.facts), failure=None))
+    if writes:
+        _remember_applied(draft, done)
+    plan = draft.plan(done.plan_id)
+    draft.tell(tell.command_ended(plan, done, draft.now))
+    following = next((c for c in draft.steps_of(plan.id) if c.step_no > done.step_no and not c.state.ended), None)
+    if following is None:
+        complete_plan(draft, plan)
+    else:
+        _begin_step(draft, plan, following, after=done, policy=policy)
+
+
+def doubt(draft: Draft, command: Command, failure: Failure) -> None:
+    """The vendor may or may not have done it: say so and stop until it is settled."""
+    doubted = draft.move(command, CommandState.IN_DOUBT, why=f"{failure.error_class}:{failure.code}")
+    doubted = draft.put_command(replace(doubted, failure=failure))
+    plan = draft.plan(command.plan_id)
+    draft.tell(tell.command_in_doubt(plan, doubted, draft.now))
+    tell_waiting(draft, plan, "in_doubt", expected_at=None)
+
+
+def fail(draft: Draft, command: Command, failure: Failure) -> None:
+    """The command has failed for good: so has its plan, and its later steps are cancelled."""
+    failed = draft.move(command, CommandState.FAILED, why=f"{failure.error_class}:{failure.code}")
+    failed = draft.put_command(replace(failed, failure=failure))
+    plan = draft.plan(command.plan_id)
+    draft.tell(tell.command_ended(plan, failed, draft.now))
+    for later in draft.steps_of(plan.id):
+        if not later.state.ended:
+            cancelled = draft.move(later, CommandState.CANCELLED, why=f"earlier step {failed.step} failed")
+            draft.tell(tell.command_ended(plan, cancelled, draft.now, because_step=failed.step))
+    ended = draft.put_plan(replace(plan, state=PlanState.FAILED, ended_at=draft.now, failure=failure))
+    draft.tell(tell.plan_failed(ended, draft.steps_of(plan.id), draft.now))
+    wake_successors(draft, ended)
+
+
+def complete_plan(draft: Draft, plan: Plan) -> None:
+    """Every step has ended and none failed."""
+    ended = draft.put_plan(replace(plan, state=PlanState.COMPLETED, ended_at=draft.now))
+    draft.tell(tell.plan_completed(ended, draft.steps_of(plan.id), draft.now))
+    wake_successors(draft, ended)
+
+
+def wake_successors(draft: Draft, ended: Plan) -> None:
+    """Let those begin that waited behind a plan which has ended, in their order."""
+    resources = {c.resource for c in draft.steps_of(ended.id)}
+    for plan in draft.open_plans(ended.subject, resources):
+        first = next((c for c in draft.steps_of(plan.id) if not c.state.ended), None)
+        if first is None or first.cause is not WaitCause.EARLIER_WORK:
+            continue
+        if not is_blocked(draft, plan, {first.resource}):
+            begin_plan(draft, plan, first)
+
+
+def is_blocked(draft: Draft, plan: Plan, resources: set[str]) -> bool:
+    """True while another open plan of the subject or of the resources must end first."""
+    others = (p for p in draft.open_plans(plan.subject, resources) if p.id != plan.id)
+    return any(stands_in_the_way(other, draft.steps_of(other.id), plan, draft.now) for other in others)
+
+
+def begin_plan(draft: Draft, plan: Plan, first: Command) -> None:
+    """Make a plan's first command runnable, at its effective date if that is to come."""
+    if plan.effective_at is not None and plan.effective_at > draft.now:
+        draft.move(
+            first,
+            CommandState.WAITING,
+            why="effective date to come",
+            cause=WaitCause.EFFECTIVE_DATE,
+            due_at=plan.effective_at,
+        )
+        tell_waiting(draft, plan, "effective_date", expected_at=plan.effective_at)
+        return
+    draft.move(first, CommandState.PENDING, why="earlier work ended", due_at=draft.now)
+
+
+def tell_waiting(draft: Draft, plan: Plan, cause: WaitingCause, *, expected_at: float | None) -> None:
+    """Publish `plan.waiting`, once in a plan's epoch."""
+    plan = draft.plan(plan.id)
+    if plan.waiting_told:
+        return
+    draft.put_plan(replace(plan, waiting_told=True))
+    draft.tell(tell.plan_waiting(plan, draft.steps_of(plan.id), cause, since=draft.now, expected_at=expected_at))
+
+
+def apply_fact(draft: Draft, fact: Fact, policy: SettlingPolicy) -> bool:
+    """Let a fact end the wait of its subject; False if there is none that it fits, and it is kept."""
+    for plan in draft.open_plans(fact.subject, ()):
+        steps = draft.steps_of(plan.id)
+        approval = next((c for c in steps if c.step == Step.APPROVAL and not c.state.ended), None)
+        application = next((c for c in steps if c.step == Step.APPLICATION), None)
+        if approval is None or application is None or not _fits(fact, application):
+            continue
+        if application.state is CommandState.IN_DOUBT:
+            facts = {"number": application.wanted.get("number"), "apply_id": fact.apply_id}
+            outcome = Succeeded(result=Result.DONE, facts=facts)
+            draft.put_fact(fact)  # waiting: the approval step takes it as it begins
+            succeed(draft, application, outcome, writes=True, policy=policy)
+            return True
+        _end_wait(draft, approval, fact, policy)
+        return True
+    return False
+
+
+def _fits(fact: Fact, application: Command) -> bool:
+    """A fact fits a wait that has begun, or an application in doubt if it says which application it means."""
+    if application.state is CommandState.IN_DOUBT:
+        return fact.apply_id is not None
+    if application.state is not CommandState.SUCCEEDED:
+        return False
+    ours = application.facts.get("apply_id")
+    return fact.apply_id is None or ours is None or fact.apply_id == ours
+
+
+def _end_wait(draft: Draft, approval: Command, fact: Fact, policy: SettlingPolicy) -> None:
+    draft.put_fact(replace(fact, taken_by=approval.id))
+    if fact.kind == FactKind.APPROVED:
+        facts = {"number": approval.wanted.get("number"), "live_at": fact.received_at}
+        succeed(draft, approval, Succeeded(result=Result.DONE, facts=facts), writes=False, policy=policy)
+        return
+    refused = Failure(
+        error_class=ErrorClass.PERMANENT, code="refused", message="the vendor's review refused the number"
+    )
+    fail(draft, approval, refused)
+
+
+def _begin_step(draft: Draft, plan: Plan, command: Command, *, after: Command, policy: SettlingPolicy) -> None:
+    if command.step != Step.APPROVAL:
+        draft.move(command, CommandState.PENDING, why=f"step {after.step} succeeded", due_at=draft.now)
+        return
+    if after.result != Result.ADOPTED:
+        _begin_approval(draft, plan, command, policy)
+        return
+    # already live: one look settles it
+    draft.move(command, CommandState.PENDING, why="the number is live already", due_at=draft.now)
+
+
+def _begin_approval(draft: Draft, plan: Plan, command: Command, policy: SettlingPolicy) -> None:
+    waiting = draft.move(
+        command,
+        CommandState.WAITING,
+        why="the vendor reviews the number",
+        cause=WaitCause.APPROVAL,
+        due_at=draft.now + policy.approval_poll_seconds,
+    )
+    application = next(c for c in draft.steps_of(plan.id) if c.step == Step.APPLICATION)
+    kept = next((f for f in draft.facts_for(plan.subject) if _fits(f, application)), None)
+    if kept is None:
+        tell_waiting(draft, plan, "approval", expected_at=None)
+    else:
+        _end_wait(draft, waiting, kept, policy)
+
+
+def _look_again(draft: Draft, command: Command, policy: SettlingPolicy) -> None:
+    waiting = draft.move(
+        command,
+        CommandState.WAITING,
+        why="not approved yet",
+        cause=WaitCause.APPROVAL,
+        due_at=draft.now + policy.approval_poll_seconds,
+    )
+    draft.put_command(replace(waiting, retries=0, failure=None, lane=Lane.SWEEP))
+    tell_waiting(draft, draft.plan(command.plan_id), "approval", expected_at=None)
+
+
+def _retry_or_fail(draft: Draft, settling: Settling, failure: Failure) -> None:
+    command = settling.command
+    since = command.first_at if command.first_at is not None else draft.now
+    match after(failure, retries=command.retries, since=since, now=draft.now, chance=settling.chance):
+        case RetryAt(due_at):
+            waiting = draft.move(
+                command,
+                CommandState.WAITING,
+                why=f"{failure.error_class}:{failure.code}",
+                cause=WaitCause.RETRY,
+                due_at=due_at,
+            )
+            draft.put_command(replace(waiting, retries=command.retries + 1, failure=failure))
+            _forget_create(draft, settling)
+        case GiveUp(final):
+            _forget_create(draft, settling)
+            fail(draft, command, final)
+            if settling.created or final.error_class is ErrorClass.CONFLICT:
+                draft.release_reservation(draft.plan(command.plan_id))
+
+
+def _forget_create(draft: Draft, settling: Settling) -> None:
+    """A create that the vendor certainly did not do proves no ownership."""
+    binding = draft.binding_of(settling.command.subject)
+    if settling.created and binding is not None and binding.create_sent and binding.applied is None:
+        draft.put_binding(replace(binding, create_sent=False))
+
+
+def _remember_applied(draft: Draft, command: Command) -> None:
+    """The binding becomes live with what now stands at the vendor, and under which order."""
+    binding = draft.binding_of(command.subject)
+    if binding is None or binding.resource != command.resource:
+        return
+    given = {name: value for name, value in command.wanted.items() if value is not None}
+    revisions = dict(binding.revisions)
+    if command.order.revision is not None:
+        highest = revisions.get(command.order.source, command.order.revision)
+        revisions[command.order.source] = max(highest, command.order.revision)
+    draft.put_binding(
+        replace(
+            binding,
+            state=BindingState.LIVE,
+            applied={**(binding.applied or {}), **given},
+            applied_at=max(command.order.at, binding.applied_at or command.order.at),
+            revisions=revisions,
+        )
+    )

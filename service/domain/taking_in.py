@@ -1,0 +1,281 @@
+"""What the ledger writes for a batch of records that were read: events, plans, facts, bindings, dead letters.
+
+Events are decided one after another over one draft, so each sees what the ones before it reserved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from contracts.dead_letter import DeadLetterReason
+from service.domain import announcements as tell
+from service.domain.binding import Binding, BindingState
+from service.domain.blueprint import Blueprint, FactBlueprint, Refusal, StepBlueprint
+from service.domain.command import Command, CommandState, Lane, Plan, PlanState, WaitCause
+from service.domain.draft import Draft
+from service.domain.idempotency_key import command_id, fact_id, plan_id
+from service.domain.ledger_state import Changes, DeadLetter, Fact, Keys, Known, StoredEvent
+from service.domain.order import order_key
+from service.domain.outcome import ErrorClass, Failure
+from service.domain.planning import PlanningPolicy, effective_at, plan_event, subject_of
+from service.domain.record_reading import Defect, InboundEvent, Record, Understood
+from service.domain.settling import SettlingPolicy, apply_fact, is_blocked, tell_waiting
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRecord:
+    """A record with what reading it gave (ignored ones never come here)."""
+
+    record: Record
+    reading: Understood | Defect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntakePolicy:
+    """What intake decides by. `max_event_bytes` bounds a record whose bytes go to the dead-letter topic."""
+
+    planning: PlanningPolicy
+    settling: SettlingPolicy
+    max_event_bytes: int = 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """How a command stands when it is first written."""
+
+    state: CommandState
+    cause: WaitCause | None
+    due_at: float | None
+
+
+_AFTER_EARLIER_STEP = _Standing(CommandState.WAITING, WaitCause.EARLIER_STEP, None)
+
+
+def keys_of(batch: Iterable[ReadRecord], policy: IntakePolicy) -> Keys:
+    """What must be known to decide the batch."""
+    events, subjects, resources = set(), set(), set()
+    for item in batch:
+        if not isinstance(item.reading, Understood):
+            continue
+        event = item.reading.event
+        events.add((event.source, event.id))
+        planned = plan_event(event, policy.planning, None)
+        subjects |= {planned.subject, subject_of(event, policy.planning)}
+        if isinstance(planned, Blueprint):
+            resources.add(planned.resource)
+    return Keys(events=frozenset(events), subjects=frozenset(subjects), resources=frozenset(resources))
+
+
+def take_in(known: Known, batch: Sequence[ReadRecord], policy: IntakePolicy, now: float) -> Changes:
+    """Decide a batch, in its order."""
+    draft = Draft(known, now)
+    for item in batch:
+        match item.reading:
+            case Defect() as defect:
+                _dead_letter(draft, item.record, defect, policy)
+            case Understood(event):
+                _take_event(draft, item.record, event, policy)
+    return draft.changes()
+
+
+def _take_event(draft: Draft, record: Record, event: InboundEvent, policy: IntakePolicy) -> None:
+    known_digest = draft.digest_of((event.source, event.id))
+    if known_digest == event.digest:
+        return  # delivered before: nothing to do
+    if known_digest is not None:
+        message = "source and id were seen before with other content; the first one counts"
+        _dead_letter(draft, record, Defect(reason=DeadLetterReason.ID_REUSED, field="id", message=message), policy)
+        return
+    binding = draft.binding_of(subject_of(event, policy.planning))
+    planned = plan_event(event, policy.planning, binding)
+    arrival = draft.take_arrival()
+    draft.put_event(_stored(event, planned.subject, arrival, draft.now))
+    match planned:
+        case FactBlueprint():
+            _take_fact(draft, event, planned, policy)
+        case Refusal():
+            _fail_at_once(draft, _plan(draft, event, planned, arrival), planned.failure)
+        case Blueprint():
+            _take_blueprint(draft, event, planned, arrival)
+
+
+def _take_fact(draft: Draft, event: InboundEvent, planned: FactBlueprint, policy: IntakePolicy) -> None:
+    fact = Fact(
+        id=fact_id(event.source, event.id),
+        subject=planned.subject,
+        kind=planned.kind,
+        apply_id=planned.apply_id,
+        reason=None,  # a person's free text; nothing needs it
+        received_at=draft.now,
+    )
+    if not apply_fact(draft, fact, policy.settling):
+        draft.put_fact(fact)
+
+
+def _take_blueprint(draft: Draft, event: InboundEvent, planned: Blueprint, arrival: int) -> None:
+    plan = _plan(draft, event, planned, arrival)
+    refusal = _reserve(draft, plan, planned)
+    if refusal is not None:
+        _fail_at_once(draft, plan, refusal)
+        return
+    first = _first_state(draft, plan, planned.resource)
+    draft.put_plan(plan)
+    for number, step in enumerate(planned.steps):
+        state = first if number == 0 else _AFTER_EARLIER_STEP
+        draft.add_command(_command(plan, planned, step, number, state), why="planned")
+    if first.cause is WaitCause.EFFECTIVE_DATE:
+        tell_waiting(draft, plan, "effective_date", expected_at=plan.effective_at)
+    elif first.cause is WaitCause.EARLIER_WORK:
+        _tell_if_behind_a_long_wait(draft, plan, planned.resource)
+
+
+def _first_state(draft: Draft, plan: Plan, resource: str) -> _Standing:
+    if plan.effective_at is not None:
+        return _Standing(CommandState.WAITING, WaitCause.EFFECTIVE_DATE, plan.effective_at)
+    if is_blocked(draft, plan, {resource}):
+        return _Standing(CommandState.WAITING, WaitCause.EARLIER_WORK, None)
+    return _Standing(CommandState.PENDING, None, draft.now)
+
+
+def _tell_if_behind_a_long_wait(draft: Draft, plan: Plan, resource: str) -> None:
+    """Waiting behind work that itself waits for the outside is worth telling; ordinary queueing is not."""
+    ahead = [p for p in draft.open_plans(plan.subject, {resource}) if p.id != plan.id]
+    if any(p.waiting_told for p in ahead):
+        tell_waiting(draft, plan, "earlier_work", expected_at=None)
+
+
+def _reserve(draft: Draft, plan: Plan, planned: Blueprint) -> Failure | None:
+    """Bind the resource to the subject, unless another subject has it."""
+    holder = draft.holder_of(planned.resource)
+    if holder is not None and holder.subject != planned.subject:
+        return Failure(
+            error_class=ErrorClass.CONFLICT,
+            code="resource_taken",
+            message=f"{planned.resource} belongs to another subject",
+        )
+    if holder is not None:
+        return None
+    last = draft.binding_of(planned.subject)
+    draft.put_binding(
+        Binding(
+            subject=planned.subject,
+            resource=planned.resource,
+            account=planned.account.name,
+            generation=1 if last is None else last.generation + 1,
+            state=BindingState.RESERVED,
+            plan_id=plan.id,
+            revisions={} if last is None else last.revisions,
+        )
+    )
+    return None
+
+
+def _plan(draft: Draft, event: InboundEvent, planned: Blueprint | Refusal, arrival: int) -> Plan:
+    account = planned.account if isinstance(planned, Refusal) else planned.account.name
+    zone = planned.account.time_zone if isinstance(planned, Blueprint) else "UTC"
+    effective = effective_at(event.data, zone, draft.now)
+    resources = {planned.resource} if isinstance(planned, Blueprint) else set[str]()
+    order = order_key(
+        source=event.source,
+        revision=event.revision,
+        arrived_at=draft.now,
+        effective_at=effective,
+        arrival=arrival,
+        ahead=draft.open_plans(planned.subject, resources),
+    )
+    return Plan(
+        id=plan_id(event.source, event.id),
+        epoch=0,
+        state=PlanState.OPEN,
+        event_source=event.source,
+        event_id=event.id,
+        event_type=event.type,
+        event_time=None if event.time is None else event.time.isoformat(),
+        event_key=event.key,
+        event_subject=event.subject_hint,
+        topic=event.topic,
+        partition=event.partition,
+        offset=event.offset,
+        correlation_id=event.correlationid or event.id,
+        traceparent=event.traceparent,
+        subject=planned.subject,
+        account=account,
+        order=order,
+        effective_at=effective,
+        created_at=draft.now,
+    )
+
+
+def _command(plan: Plan, planned: Blueprint, step: StepBlueprint, number: int, standing: _Standing) -> Command:
+    return Command(
+        id=command_id(
+            source=plan.event_source,
+            event_id=plan.event_id,
+            step=step.step,
+            account=planned.account.name,
+            operation=step.operation,
+            resource=planned.resource,
+        ),
+        plan_id=plan.id,
+        epoch=plan.epoch,
+        step=step.step,
+        step_no=number,
+        account=planned.account.name,
+        operation=step.operation,
+        quota_group=planned.account.group(),
+        subject=planned.subject,
+        resource=planned.resource,
+        wanted=step.wanted.model_dump(mode="json"),
+        lane=Lane.LIVE,
+        state=standing.state,
+        cause=standing.cause,
+        due_at=standing.due_at,
+        order=plan.order,
+        created_at=plan.created_at,
+        effective_at=plan.effective_at,
+        traceparent=plan.traceparent,
+    )
+
+
+def _fail_at_once(draft: Draft, plan: Plan, failure: Failure) -> None:
+    """A plan without commands: failed as it arrives, replayable once the reason is gone."""
+    failed = draft.put_plan(replace(plan, state=PlanState.FAILED, ended_at=draft.now, failure=failure))
+    draft.tell(tell.plan_failed(failed, [], draft.now))
+
+
+def _stored(event: InboundEvent, subject: str, arrival: int, now: float) -> StoredEvent:
+    return StoredEvent(
+        source=event.source,
+        id=event.id,
+        type=event.type,
+        digest=event.digest,
+        subject=subject,
+        topic=event.topic,
+        partition=event.partition,
+        offset=event.offset,
+        received_at=now,
+        data=event.data.known_fields(),
+        arrival=arrival,
+    )
+
+
+def _dead_letter(draft: Draft, record: Record, defect: Defect, policy: IntakePolicy) -> None:
+    value = record.value or b""
+    digest = hashlib.sha256(value).hexdigest()
+    too_large = defect.reason is DeadLetterReason.TOO_LARGE or len(value) > policy.max_event_bytes
+    draft.put_dead_letter(
+        DeadLetter(
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            reason=defect.reason,
+            field=defect.field,
+            message=defect.message,
+            size=len(value),
+            digest=digest,
+            seen_at=draft.now,
+        )
+    )
+    draft.tell(tell.dead_letter(record, defect, digest=digest, with_value=not too_large, now=draft.now))
