@@ -1,0 +1,1 @@
+"""Both vendors' stand-in: strict, faulty on demand, with a journal; shares no code with the vendor rooms."""
