@@ -1,7 +1,6 @@
 """The real broker of the tests: it keeps what was acknowledged, through an orderly stop and through a kill."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,13 +9,6 @@ from aiokafka.errors import MessageSizeTooLargeError, TopicAlreadyExistsError
 
 from tests.kafka.broker import KafkaBroker
 from tests.kafka.topics import TopicMaker, unique_name
-
-
-@pytest.fixture
-def own_broker() -> Iterator[KafkaBroker]:
-    """A broker that the test may end: the shared one is in others' use."""
-    with KafkaBroker() as broker:
-        yield broker
 
 
 async def _produce(broker: KafkaBroker, topic: str, values: list[bytes]) -> None:
@@ -86,21 +78,22 @@ async def test_making_a_topic_twice_is_refused(make_topic: TopicMaker) -> None:
         await make_topic(topic)
 
 
-async def test_kill_and_restart_keep_acknowledged_records_and_committed_offsets(own_broker: KafkaBroker) -> None:
-    topic = await TopicMaker(own_broker.bootstrap_servers)()
-    address = own_broker.bootstrap_servers
-    await _produce(own_broker, topic, [b"1", b"2"])
-    await _consume(own_broker, topic, group="readers", count=1)
+async def test_kill_and_restart_keep_acknowledged_records_and_committed_offsets(own_kafka: KafkaBroker) -> None:
+    topic = await TopicMaker(own_kafka.bootstrap_servers)()
+    address = own_kafka.bootstrap_servers
+    await _produce(own_kafka, topic, [b"1", b"2"])
+    await _consume(own_kafka, topic, group="readers", count=1)
 
-    await asyncio.to_thread(own_broker.kill)
-    assert own_broker.pid is None
-    await asyncio.to_thread(own_broker.restart)
+    await asyncio.to_thread(own_kafka.kill)
+    assert own_kafka.pid is None
+    await asyncio.to_thread(own_kafka.restart)
 
-    assert own_broker.bootstrap_servers == address
-    await _produce(own_broker, topic, [b"3"])
-    assert await _consume(own_broker, topic, group="readers", count=2) == [b"2", b"3"]
+    assert own_kafka.bootstrap_servers == address
+    await _produce(own_kafka, topic, [b"3"])
+    assert await _consume(own_kafka, topic, group="readers", count=2) == [b"2", b"3"]
 
 
+@pytest.mark.kafka
 def test_closed_broker_leaves_neither_process_nor_files() -> None:
     broker = KafkaBroker()
     broker.start()
