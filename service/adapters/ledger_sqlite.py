@@ -1,0 +1,170 @@
+"""The ledger in one SQLite file: one process, one connection, one thread, one commit for all that waits."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from service.adapters import ledger_sqlite_claims as claims
+from service.adapters import ledger_sqlite_file as file
+from service.adapters import ledger_sqlite_listings as listings
+from service.adapters import ledger_sqlite_state as state
+from service.adapters.ledger_sqlite_thread import LedgerThread
+from service.application.ports import Claim, ClaimRoom, CommandQuery, CommandStory
+from service.domain.command import Command, Plan, Session
+from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage
+
+LONGEST_WAIT = 1.0  # seconds a subscriber waits before it looks by itself
+TOPICS = ("commands", "outbox")
+
+
+def _commands_touched(_result: object) -> Iterable[str]:
+    return ("commands",)
+
+
+def _touched_by(changes: Changes) -> Iterable[str]:
+    if changes.commands:
+        yield "commands"
+    if changes.outbox:
+        yield "outbox"
+
+
+class Wakeups:
+    """Tells subscribers that a commit touched their topic; what happens between two waits is not missed."""
+
+    def __init__(self) -> None:
+        self._counts = dict.fromkeys(TOPICS, 0)
+        self._events = {topic: asyncio.Event() for topic in TOPICS}
+
+    def touch(self, topics: Iterable[str]) -> None:
+        """Wake whoever waits for these."""
+        for topic in topics:
+            self._counts[topic] += 1
+            self._events[topic].set()
+            self._events[topic] = asyncio.Event()
+
+    def subscribe(self, topic: str) -> Callable[[], Awaitable[None]]:
+        """As the port says; raises KeyError for a topic that is none."""
+        seen = self._counts[topic]
+
+        async def wait() -> None:
+            nonlocal seen
+            if self._counts[topic] == seen:
+                try:
+                    async with asyncio.timeout(LONGEST_WAIT):
+                        await self._events[topic].wait()
+                except TimeoutError:
+                    pass  # time to look anyway
+            seen = self._counts[topic]
+
+        return wait
+
+
+class SqliteLedger:
+    """The port `Ledger` on SQLite. Every method is one job of the thread, all in one hop."""
+
+    def __init__(self, connection: sqlite3.Connection, lock: file.FileLock) -> None:
+        """Use `open`."""
+        self._wakeups = Wakeups()
+        self._turns = claims.Turns()
+        self._lock: file.FileLock | None = lock
+        self._thread = LedgerThread(connection, self._wakeups.touch)
+
+    @classmethod
+    async def open(cls, path: str | Path, *, migrate: bool = True) -> SqliteLedger:
+        """Lock the file, open it, bring its schema up to date (or, without `migrate`, insist that it is).
+
+        Raises LedgerLockedError when another process has it, MigrationError for a schema this program may not
+        use, UnavailableError when the file can't be made or read.
+        """
+        connection, lock = await asyncio.to_thread(_open, Path(path), migrate=migrate)
+        return cls(connection, lock)
+
+    async def close(self) -> None:
+        """Finish what waits, fold the log into the file, let go of the lock. Safe to call twice."""
+        await self._thread.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    async def open_session(self, owner: str, now: float) -> Session:
+        """End whatever session stood before and start this process's own."""
+        return await self._thread.run(lambda c: claims.open_session(c, owner, now), _commands_touched)
+
+    async def transact(self, keys: Keys, decide: Callable[[Known], Changes]) -> Changes:
+        """Load, decide (in the ledger's thread), write; the changes with arrivals assigned.
+
+        Raises ValueError for changes that the schema refuses, and whatever `decide` raises; both undo everything.
+        """
+        return await self._thread.run(lambda c: state.transact(c, keys, decide), _touched_by)
+
+    async def claim(self, session: Session, now: float, rooms: Sequence[ClaimRoom]) -> Sequence[Claim]:
+        """Take due commands, oldest first; raises UnavailableError when the session has ended."""
+        return await self._thread.run(lambda c: claims.claim(c, self._turns, session, now, rooms))
+
+    async def release(self, session: Session, command_ids: Sequence[str]) -> None:
+        """Hand back claimed commands that were not marked; others are left as they are."""
+        await self._thread.run(lambda c: claims.release(c, session, command_ids), _commands_touched)
+
+    async def orphans(self, session: Session) -> Sequence[Command]:
+        """Commands in flight that a session before this one left behind."""
+        return await self._thread.run(lambda c: claims.orphans(c, session))
+
+    async def next_due(self, now: float) -> float | None:
+        """When the next command that is not due yet becomes due, if any."""
+        return await self._thread.run(lambda c: claims.next_due(c, now))
+
+    async def reserve_slots(
+        self, quota_group: str, operation: str, *, count: int, spacing: float, not_before: float
+    ) -> float:
+        """Take `count` slots `spacing` seconds apart; the absolute time of the first."""
+        return await self._thread.run(
+            lambda c: claims.reserve_slots(
+                c, quota_group, operation, count=count, spacing=spacing, not_before=not_before
+            )
+        )
+
+    async def unpublished(self, limit: int) -> Sequence[OutboxMessage]:
+        """The oldest messages that Kafka has not acknowledged."""
+        return await self._thread.run(lambda c: listings.unpublished(c, limit))
+
+    async def mark_published(self, ids: Sequence[str], at: float) -> None:
+        """Kafka acknowledged these."""
+        await self._thread.run(lambda c: listings.mark_published(c, ids, at))
+
+    async def commands(self, query: CommandQuery) -> Sequence[Command]:
+        """One page of commands, in the order of their ids."""
+        return await self._thread.run(lambda c: listings.commands(c, query))
+
+    async def plans(self, query: CommandQuery) -> Sequence[Plan]:
+        """One page of plans; of the filters states, account, subject and plan_id apply."""
+        return await self._thread.run(lambda c: listings.plans(c, query))
+
+    async def story(self, command_id: str) -> CommandStory | None:
+        """One command with its plan, attempts and history."""
+        return await self._thread.run(lambda c: listings.story(c, command_id))
+
+    async def counts(self) -> Mapping[tuple[str, str], int]:
+        """Unfinished commands by (operation, state), and ended plans as ("plan", state)."""
+        return await self._thread.run(listings.counts)
+
+    def subscribe(self, topic: str) -> Callable[[], Awaitable[None]]:
+        """A function that waits until the next commit that touched `commands` or `outbox`, or ~1 s."""
+        return self._wakeups.subscribe(topic)
+
+
+def _open(path: Path, *, migrate: bool) -> tuple[sqlite3.Connection, file.FileLock]:
+    lock = file.FileLock(path)
+    try:
+        connection = file.connect(path)
+        try:
+            file.prepare(connection, apply=migrate)
+        except BaseException:
+            connection.close()
+            raise
+    except BaseException:
+        lock.release()
+        raise
+    return connection, lock

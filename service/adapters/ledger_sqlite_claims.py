@@ -1,0 +1,200 @@
+"""Sessions, claims and slots in SQLite: who may run what, and when it may be sent."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from service.adapters import ledger_sqlite_rows as rows
+from service.adapters.ledger_sqlite_state import SELECT_PLANS, load_bindings
+from service.application.ports import Claim, ClaimRoom, UnavailableError
+from service.domain.command import Command, Session
+from service.domain.ledger_state import Known
+
+CLOCK_STEP = 5.0  # seconds: a slot further ahead than this means that the wall clock was set back
+COLD_START = 1.0  # seconds: the longest window a quota counts over
+
+END_SESSIONS = "UPDATE sessions SET ended_at = ? WHERE ended_at IS NULL"
+INSERT_SESSION = "INSERT INTO sessions (owner, started_at) VALUES (?, ?)"
+IS_SESSION_OPEN = "SELECT 1 FROM sessions WHERE fence = ? AND ended_at IS NULL"
+FREE_CLAIMED = """
+UPDATE commands INDEXED BY commands_claimed SET owner = NULL
+WHERE owner IS NOT NULL AND state IN ('pending', 'waiting')
+"""
+RELEASE_COMMANDS = """
+UPDATE commands SET owner = NULL
+WHERE id IN (SELECT value FROM json_each(?)) AND owner = ? AND state IN ('pending', 'waiting')
+"""
+SELECT_ORPHANS = f"""
+SELECT {rows.COMMAND} FROM commands INDEXED BY commands_in_flight
+WHERE state = 'in_flight' AND owner IS NOT ? ORDER BY order_at, arrival, step_no, id
+"""  # noqa: S608
+SELECT_NEXT_DUE = """
+SELECT min(due_at) FROM commands INDEXED BY commands_next_due
+WHERE due_at IS NOT NULL AND owner IS NULL AND state IN ('pending', 'waiting') AND due_at > ?
+"""
+SELECT_NEXT_ACCOUNT = """
+SELECT account FROM commands INDEXED BY commands_due
+WHERE due_at IS NOT NULL AND owner IS NULL AND state IN ('pending', 'waiting')
+    AND quota_group = ? AND operation = ? AND lane = ? AND account > ?
+ORDER BY account LIMIT 1
+"""
+STANDS_IN_THE_WAY = """
+    b.live = 1 AND b.id <> c.id AND b.state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
+    AND (
+        b.owner IS NOT NULL OR b.state IN ('in_flight', 'in_doubt')
+        OR (
+            (b.order_at, b.arrival, b.step_no) < (c.order_at, c.arrival, c.step_no)
+            AND (b.effective_at IS NULL OR b.effective_at <= :now)
+        )
+    )
+"""
+# One page of an account's due commands, oldest first, each with whether something stands in its way.
+SELECT_DUE = f"""
+SELECT {rows.COMMAND},
+    EXISTS (SELECT 1 FROM commands AS b INDEXED BY commands_live_of_subject
+            WHERE b.subject = c.subject AND {STANDS_IN_THE_WAY})
+    OR EXISTS (SELECT 1 FROM commands AS b INDEXED BY commands_live_of_resource
+               WHERE b.resource = c.resource AND {STANDS_IN_THE_WAY})
+    OR EXISTS (SELECT 1 FROM holds AS h WHERE h.released_at IS NULL
+               AND (h.account IS NULL OR h.account = c.account)
+               AND (h.operation IS NULL OR h.operation = c.operation)
+               AND (h.subject IS NULL OR h.subject = c.subject)
+               AND (h.resource IS NULL OR h.resource = c.resource))
+FROM commands AS c INDEXED BY commands_due
+WHERE c.due_at IS NOT NULL AND c.owner IS NULL AND c.state IN ('pending', 'waiting')
+    AND c.quota_group = :quota_group AND c.operation = :operation AND c.lane = :lane AND c.account = :account
+    AND c.due_at <= :now AND (c.due_at, c.arrival, c.step_no) > (:due_at, :arrival, :step_no)
+ORDER BY c.due_at, c.arrival, c.step_no LIMIT :page
+"""  # noqa: S608
+SET_OWNER = "UPDATE commands SET owner = ? WHERE id = ?"
+SELECT_NEXT_SLOT = "SELECT next_at FROM quota_slots WHERE quota_group = ? AND operation = ?"
+UPSERT_NEXT_SLOT = """
+INSERT INTO quota_slots (quota_group, operation, next_at) VALUES (?, ?, ?)
+ON CONFLICT (quota_group, operation) DO UPDATE SET next_at = excluded.next_at
+"""
+
+RoomKey = tuple[str, str, str]  # quota group, operation, lane
+Place = tuple[float, int, int]  # due_at, arrival, step_no
+START: Place = (float("-inf"), 0, 0)
+
+
+@dataclass(slots=True)
+class Turns:
+    """What claims remember between calls, in memory only.
+
+    `last` is the account served last in a room, `places` where an account's scan stopped because a whole page
+    stood blocked; the next scan goes on from there, so that blocked work never hides free work behind it.
+    """
+
+    last: dict[RoomKey, str] = field(default_factory=dict)
+    places: dict[tuple[RoomKey, str], Place] = field(default_factory=dict)
+
+
+def open_session(connection: sqlite3.Connection, owner: str, now: float) -> Session:
+    """End what stood before, free what it had claimed and not marked, start anew."""
+    connection.execute(END_SESSIONS, (now,))
+    connection.execute(FREE_CLAIMED)
+    fence = connection.execute(INSERT_SESSION, (owner, now)).lastrowid
+    return Session(fence or 0, owner)
+
+
+def orphans(connection: sqlite3.Connection, session: Session) -> list[Command]:
+    """Commands in flight that are not this session's, oldest work first."""
+    return [rows.command(row) for row in connection.execute(SELECT_ORPHANS, (session.fence,))]
+
+
+def release(connection: sqlite3.Connection, session: Session, command_ids: Sequence[str]) -> int:
+    """Hand back what this session claimed and did not mark; how many."""
+    return connection.execute(RELEASE_COMMANDS, (rows.json_list(command_ids), session.fence)).rowcount
+
+
+def next_due(connection: sqlite3.Connection, now: float) -> float | None:
+    """The earliest due time after `now` of what nobody owns."""
+    due: float | None = connection.execute(SELECT_NEXT_DUE, (now,)).fetchone()[0]
+    return due
+
+
+def claim(
+    connection: sqlite3.Connection, turns: Turns, session: Session, now: float, rooms: Sequence[ClaimRoom]
+) -> list[Claim]:
+    """Fill the rooms one after another; raises UnavailableError when the session has ended."""
+    if connection.execute(IS_SESSION_OPEN, (session.fence,)).fetchone() is None:
+        raise UnavailableError("ledger", f"session {session.fence} of {session.owner} has ended")
+    claimed: list[Command] = []
+    for room in rooms:
+        taken = _fill(connection, turns, now, room)
+        connection.executemany(SET_OWNER, [(session.fence, command.id) for command in taken])
+        claimed += (replace(command, owner=session.fence) for command in taken)
+    return _claims(connection, claimed)
+
+
+def _claims(connection: sqlite3.Connection, commands: Sequence[Command]) -> list[Claim]:
+    """Each command with its plan and its subject's binding."""
+    if not commands:
+        return []
+    named = rows.json_list({command.plan_id for command in commands})
+    plans = {row[0]: rows.plan(row) for row in connection.execute(SELECT_PLANS, (named,))}
+    known = Known(bindings=load_bindings(connection, {command.subject for command in commands}, ()))
+    return [
+        Claim(command=command, plan=plans[command.plan_id], binding=known.binding_of(command.subject))
+        for command in commands
+    ]
+
+
+def _fill(connection: sqlite3.Connection, turns: Turns, now: float, room: ClaimRoom) -> list[Command]:
+    """One command of each waiting account in turn, until the room is full; no subject or resource twice."""
+    key = (room.quota_group, room.operation, str(room.lane))
+    accounts = list(_waiting_accounts(connection, key)) if room.room > 0 else []
+    last = turns.last.get(key, "")
+    in_turn = [name for name in accounts if name > last] + [name for name in accounts if name <= last]
+    queues = {name: iter(_free(connection, turns, now, room, name)) for name in in_turn}
+    taken: list[Command] = []
+    busy: set[str] = set()
+    while queues and len(taken) < room.room:
+        for name in list(queues):
+            command = next((c for c in queues[name] if c.subject not in busy and c.resource not in busy), None)
+            if command is None:
+                del queues[name]
+                continue
+            taken.append(command)
+            busy |= {command.subject, command.resource}
+            turns.last[key] = name
+            if len(taken) == room.room:
+                break
+    return taken
+
+
+def _waiting_accounts(connection: sqlite3.Connection, key: RoomKey) -> Iterator[str]:
+    """The accounts that have anything waiting in the room, by hops through the index."""
+    row = connection.execute(SELECT_NEXT_ACCOUNT, (*key, "")).fetchone()
+    while row is not None:
+        yield row[0]
+        row = connection.execute(SELECT_NEXT_ACCOUNT, (*key, row[0])).fetchone()
+
+
+def _free(connection: sqlite3.Connection, turns: Turns, now: float, room: ClaimRoom, account: str) -> list[Command]:
+    """An account's next due commands that nothing stands in the way of, from one page of bounded size."""
+    key = ((room.quota_group, room.operation, str(room.lane)), account)
+    place, page = turns.places.pop(key, START), room.room * 4 + 50
+    names = {"quota_group": room.quota_group, "operation": room.operation, "lane": room.lane, "account": account}
+    spot = {"due_at": place[0], "arrival": place[1], "step_no": place[2]}
+    scanned = connection.execute(SELECT_DUE, {**names, **spot, "now": now, "page": page}).fetchall()
+    free = [rows.command(row) for row in scanned if not row[-1]]
+    if len(free) < room.room and len(scanned) == page:
+        stopped = rows.command(scanned[-1])
+        turns.places[key] = (stopped.due_at or 0.0, stopped.order.arrival, stopped.step_no)
+    return free
+
+
+def reserve_slots(
+    connection: sqlite3.Connection, quota_group: str, operation: str, *, count: int, spacing: float, not_before: float
+) -> float:
+    """The time of the first of `count` slots; the next free one is remembered for whoever asks next."""
+    row = connection.execute(SELECT_NEXT_SLOT, (quota_group, operation)).fetchone()
+    first = not_before if row is None else max(row[0], not_before)
+    if first > not_before + CLOCK_STEP + count * spacing:
+        first = not_before + COLD_START
+    connection.execute(UPSERT_NEXT_SLOT, (quota_group, operation, first + count * spacing))
+    return first

@@ -1,0 +1,218 @@
+"""The two halves of every SQLite ledger transaction: load what is known, write what was decided."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from service.adapters import ledger_sqlite_rows as rows
+from service.domain.binding import Binding
+from service.domain.command import Command, Plan, PlanState
+from service.domain.ledger_state import Changes, EventKey, Fact, Keys, Known, StoredEvent
+
+T = TypeVar("T")
+
+SELECT_DIGESTS = "SELECT event_hash, digest FROM event_digests WHERE event_hash IN (SELECT value FROM json_each(?))"
+SELECT_LAST_ARRIVAL = "SELECT coalesce(max(arrival), 0) FROM event_digests"
+SELECT_PLANS = f"SELECT {rows.PLAN} FROM plans WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"  # noqa: S608
+# the plans named, and those that the subjects and resources may have to wait for
+SELECT_PLANS_AROUND = f"""
+SELECT {rows.PLAN} FROM plans WHERE id IN (
+    SELECT value FROM json_each(:plans)
+    UNION SELECT id FROM plans INDEXED BY plans_open
+        WHERE state = 'open' AND subject IN (SELECT value FROM json_each(:subjects))
+    UNION SELECT plan_id FROM commands INDEXED BY commands_live_of_subject
+        WHERE live = 1 AND subject IN (SELECT value FROM json_each(:subjects))
+    UNION SELECT plan_id FROM commands INDEXED BY commands_live_of_resource
+        WHERE live = 1 AND resource IN (SELECT value FROM json_each(:resources))
+) ORDER BY id
+"""  # noqa: S608
+SELECT_COMMANDS_OF_PLANS = f"""
+SELECT {rows.COMMAND} FROM commands WHERE plan_id IN (SELECT value FROM json_each(?)) ORDER BY plan_id, step_no, id
+"""  # noqa: S608
+SELECT_HELD_OF_RESOURCES = f"""
+SELECT {rows.BINDING} FROM bindings INDEXED BY bindings_held
+WHERE state <> 'released' AND resource IN (SELECT value FROM json_each(?))
+"""  # noqa: S608
+SELECT_BINDINGS_OF_SUBJECTS = f"""
+SELECT {rows.BINDING} FROM bindings AS b
+WHERE subject IN (SELECT value FROM json_each(?)) AND (
+    state <> 'released'
+    OR generation = (SELECT max(generation) FROM bindings AS r WHERE r.subject = b.subject AND r.state = 'released')
+)
+"""  # noqa: S608
+SELECT_WAITING_FACTS = f"""
+SELECT {rows.FACT} FROM facts INDEXED BY facts_waiting
+WHERE taken_by IS NULL AND subject IN (SELECT value FROM json_each(?)) ORDER BY received_at, id
+"""  # noqa: S608
+
+UPSERT_PLAN = rows.upsert("plans", rows.PLAN, "id")
+UPDATE_LIVE = """
+UPDATE commands SET live = ?1 OR state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
+WHERE plan_id = ?2 AND live <> (?1 OR state IN ('pending', 'waiting', 'in_flight', 'in_doubt'))
+"""
+UPSERT_COMMAND = rows.upsert("commands", f"{rows.COMMAND}, live", "id")
+IS_OPEN = "SELECT state = 'open' FROM plans WHERE id = ?"
+UPSERT_ATTEMPT = rows.upsert("attempts", rows.ATTEMPT, "command_id, epoch, number")
+INSERT_HISTORY = rows.insert("history", rows.HISTORY)
+UPSERT_BINDING = rows.upsert("bindings", rows.BINDING, "subject, generation")
+UPSERT_FACT = rows.upsert("facts", rows.FACT, "id")
+INSERT_OUTBOX = f"{rows.insert('outbox', rows.OUTBOX)} ON CONFLICT (id) DO NOTHING"
+INSERT_DEAD_LETTER = f"{rows.insert('dead_letters', rows.DEAD_LETTER)} ON CONFLICT DO NOTHING"
+INSERT_ACT = rows.insert("acts", rows.ACT)
+INSERT_EVENT = f"{rows.insert('events', rows.EVENT)} ON CONFLICT (source, id) DO NOTHING"
+INSERT_DIGEST = """
+INSERT INTO event_digests (event_hash, digest, arrival, received_at, order_source, order_revision, order_at)
+VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_hash) DO NOTHING
+"""
+
+
+def transact(connection: sqlite3.Connection, keys: Keys, decide: Callable[[Known], Changes]) -> Changes:
+    """One transaction's work; the changes as they were written, arrivals assigned."""
+    known = load(connection, keys)
+    return write(connection, decide(known), next_arrival=known.next_arrival)
+
+
+def load(connection: sqlite3.Connection, keys: Keys) -> Known:
+    """What the ledger holds for the keys."""
+    plans = load_plans(connection, keys)
+    return Known(
+        digests=_load_digests(connection, keys.events),
+        bindings=load_bindings(connection, keys.subjects, keys.resources),
+        plans={plan.id: plan for plan in plans},
+        commands=_load_commands(connection, plans),
+        facts=_load_facts(connection, keys.subjects),
+        next_arrival=connection.execute(SELECT_LAST_ARRIVAL).fetchone()[0] + 1,
+    )
+
+
+def event_hash(key: EventKey) -> str:
+    """How an event is known again after it has been erased."""
+    return hashlib.sha256("\x00".join(key).encode()).hexdigest()
+
+
+def _load_digests(connection: sqlite3.Connection, events: Iterable[EventKey]) -> dict[EventKey, str]:
+    hashes = {event_hash(key): key for key in events}
+    if not hashes:
+        return {}
+    found = connection.execute(SELECT_DIGESTS, (rows.json_list(hashes),))
+    return {hashes[hashed]: digest for hashed, digest in found}
+
+
+def load_bindings(
+    connection: sqlite3.Connection, subjects: Iterable[str], resources: Iterable[str]
+) -> tuple[Binding, ...]:
+    """All held ones of the subjects and resources, and each subject's last released one."""
+    found: list[rows.Row] = []
+    if subjects:
+        found += connection.execute(SELECT_BINDINGS_OF_SUBJECTS, (rows.json_list(subjects),))
+    if resources:
+        found += connection.execute(SELECT_HELD_OF_RESOURCES, (rows.json_list(resources),))
+    unique = {(row[0], row[1]): row for row in found}
+    return tuple(rows.binding(unique[key]) for key in sorted(unique))
+
+
+def load_plans(connection: sqlite3.Connection, keys: Keys) -> list[Plan]:
+    """The named plans, and every open one around the subjects and resources."""
+    if keys.subjects or keys.resources:
+        found = connection.execute(
+            SELECT_PLANS_AROUND,
+            {
+                "plans": rows.json_list(keys.plans),
+                "subjects": rows.json_list(keys.subjects),
+                "resources": rows.json_list(keys.resources),
+            },
+        )
+    elif keys.plans:
+        found = connection.execute(SELECT_PLANS, (rows.json_list(keys.plans),))
+    else:
+        return []
+    plans = [rows.plan(row) for row in found]
+    return [plan for plan in plans if plan.state is PlanState.OPEN or plan.id in keys.plans]
+
+
+def _load_commands(connection: sqlite3.Connection, plans: Sequence[Plan]) -> tuple[Command, ...]:
+    if not plans:
+        return ()
+    ids = rows.json_list(plan.id for plan in plans)
+    return tuple(map(rows.command, connection.execute(SELECT_COMMANDS_OF_PLANS, (ids,))))
+
+
+def _load_facts(connection: sqlite3.Connection, subjects: Iterable[str]) -> tuple[Fact, ...]:
+    if not subjects:
+        return ()
+    return tuple(map(rows.fact, connection.execute(SELECT_WAITING_FACTS, (rows.json_list(subjects),))))
+
+
+def write(connection: sqlite3.Connection, changes: Changes, *, next_arrival: int) -> Changes:
+    """Write whole rows, in an order that the schema's references and uniqueness allow."""
+    changes = _with_arrivals(changes, next_arrival)
+    _write_events(connection, changes)
+    _write_plans(connection, changes.plans)
+    _write_commands(connection, changes.commands)
+    released_first = sorted(changes.bindings, key=lambda binding: binding.held)
+    _write_all(connection, UPSERT_ATTEMPT, rows.attempt_row, changes.attempts)
+    _write_all(connection, INSERT_HISTORY, rows.history_row, changes.history)
+    _write_all(connection, UPSERT_BINDING, rows.binding_row, released_first)
+    _write_all(connection, UPSERT_FACT, rows.fact_row, changes.facts)
+    _write_all(connection, INSERT_OUTBOX, rows.outbox_row, changes.outbox)
+    _write_all(connection, INSERT_DEAD_LETTER, rows.dead_letter_row, changes.dead_letters)
+    _write_all(connection, INSERT_ACT, rows.act_row, changes.acts)
+    return changes
+
+
+def _write_all(
+    connection: sqlite3.Connection, statement: str, row: Callable[[T], rows.Row], values: Sequence[T]
+) -> None:
+    if len(values) == 1:
+        connection.execute(statement, row(values[0]))
+    elif values:
+        connection.executemany(statement, map(row, values))
+
+
+def _with_arrivals(changes: Changes, next_arrival: int) -> Changes:
+    """Number the events that have no arrival yet, in their order."""
+    if all(event.arrival for event in changes.events):
+        return changes
+    numbered: list[StoredEvent] = []
+    for event in changes.events:
+        given = event.arrival or next_arrival
+        numbered.append(event if event.arrival else replace(event, arrival=given))
+        next_arrival = max(next_arrival, given + 1)
+    return replace(changes, events=tuple(numbered))
+
+
+def _write_events(connection: sqlite3.Connection, changes: Changes) -> None:
+    """An event is written once; what comes again under its key is left out."""
+    if not changes.events:
+        return
+    orders = {(plan.event_source, plan.event_id): plan.order for plan in changes.plans}
+
+    def digest_row(event: StoredEvent) -> rows.Row:
+        order = orders.get((event.source, event.id))
+        place = (None, None, None) if order is None else (order.source, order.revision, order.at)
+        return (event_hash((event.source, event.id)), event.digest, event.arrival, event.received_at, *place)
+
+    _write_all(connection, INSERT_EVENT, rows.event_row, changes.events)
+    _write_all(connection, INSERT_DIGEST, digest_row, changes.events)
+
+
+def _write_plans(connection: sqlite3.Connection, plans: Sequence[Plan]) -> None:
+    _write_all(connection, UPSERT_PLAN, rows.plan_row, plans)
+    _write_all(connection, UPDATE_LIVE, lambda plan: (plan.state is PlanState.OPEN, plan.id), plans)
+
+
+def _write_commands(connection: sqlite3.Connection, commands: Sequence[Command]) -> None:
+    open_plans: dict[str, bool] = {}
+    for plan_id in {command.plan_id for command in commands}:
+        row = connection.execute(IS_OPEN, (plan_id,)).fetchone()
+        open_plans[plan_id] = bool(row and row[0])
+
+    def command_row(command: Command) -> rows.Row:
+        live = open_plans[command.plan_id] or not command.state.ended
+        return (*rows.command_row(command), int(live))
+
+    _write_all(connection, UPSERT_COMMAND, command_row, commands)

@@ -1,0 +1,168 @@
+"""The one thread that owns the SQLite connection: takes what waits, runs it, commits once for all of it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from service.application.ports import UnavailableError
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+MOST_JOBS = 256  # per commit: bounds how long the first one waits for the last
+OUR_MISTAKES = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE, sqlite3.SQLITE_TOOBIG})
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    work: Work[Any]
+    touches: Callable[[Any], Iterable[str]]
+    done: asyncio.Future[Any]
+    result: Any = None
+    error: Exception | None = None
+
+
+def translated(error: Exception) -> Exception:
+    """What a caller of the port gets to see.
+
+    A broken rule of the schema is a ValueError, trouble with the file UnavailableError; the rest is a bug, as is.
+    """
+    if isinstance(error, sqlite3.IntegrityError):
+        refused = ValueError(f"the ledger refuses this change: {error}")
+        refused.__cause__ = error
+        return refused
+    if isinstance(error, sqlite3.DatabaseError) and getattr(error, "sqlite_errorcode", 1) & 0xFF not in OUR_MISTAKES:
+        away = UnavailableError("ledger", str(error))
+        away.__cause__ = error
+        return away
+    if isinstance(error, StopIteration):  # the one exception a future will not carry
+        return RuntimeError(f"a decision ended in {error!r}")
+    return error
+
+
+def nothing_touched(_result: object) -> Iterable[str]:
+    """For jobs that nobody waits to hear of."""
+    return ()
+
+
+class LedgerThread:
+    """Group commit: every job is a savepoint of one transaction that serves all jobs waiting at that moment.
+
+    A job that fails is undone alone; when the commit fails, all of its jobs do. A caller that stops waiting
+    changes nothing about its job. `touched` is called on the event loop with the topics of committed jobs.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, touched: Callable[[Iterable[str]], None]) -> None:
+        """Start the thread; the connection is its own from here on."""
+        self._connection = connection
+        self._touched = touched
+        self._loop = asyncio.get_running_loop()
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._closed: asyncio.Future[None] | None = None
+        self._thread = threading.Thread(target=self._live, name="ledger", daemon=True)
+        self._thread.start()
+
+    async def run(self, work: Work[T], touches: Callable[[T], Iterable[str]] = nothing_touched) -> T:
+        """Do `work` in a transaction; its result, once it is on disk."""
+        if self._closed is not None:
+            raise UnavailableError("ledger", "closed")
+        job = _Job(work=work, touches=touches, done=self._loop.create_future())
+        self._jobs.put(job)
+        result: T = await job.done
+        return result
+
+    async def close(self) -> None:
+        """Finish what waits, fold the log into the file, close it. Safe to call twice."""
+        if self._closed is None:
+            self._closed = self._loop.create_future()
+            self._jobs.put(None)
+        await asyncio.shield(self._closed)
+        self._thread.join()
+
+    def _live(self) -> None:
+        open_ = True
+        while open_:
+            jobs, open_ = self._waiting()
+            if jobs:
+                self._commit(jobs)
+                self._call(self._resolve, jobs)
+        self._fold()
+        self._call(self._ended)
+
+    def _waiting(self) -> tuple[list[_Job], bool]:
+        """Block for one job, then take what else is there; False when the end was asked for."""
+        jobs: list[_Job] = []
+        item = self._jobs.get()
+        while item is not None:
+            jobs.append(item)
+            if len(jobs) == MOST_JOBS:
+                return jobs, True
+            try:
+                item = self._jobs.get_nowait()
+            except Empty:
+                return jobs, True
+        return jobs, False
+
+    def _commit(self, jobs: list[_Job]) -> None:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for job in jobs:
+                self._attempt(job)
+            self._connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001  the thread must live on; every waiting caller gets the error
+            self._undo(jobs, translated(error))
+
+    def _attempt(self, job: _Job) -> None:
+        """Run one job inside its savepoint; raises only when the whole transaction is lost."""
+        connection = self._connection
+        connection.execute("SAVEPOINT job")
+        try:
+            job.result = job.work(connection)
+        except Exception as error:
+            if not connection.in_transaction:  # SQLite rolled everything back: disk full, I/O error
+                raise
+            connection.execute("ROLLBACK TO job")
+            job.error = translated(error)
+        connection.execute("RELEASE job")
+
+    def _undo(self, jobs: list[_Job], error: Exception) -> None:
+        with suppress(sqlite3.Error):  # nothing more can be done here; the next BEGIN says so again
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        reason = error if isinstance(error, UnavailableError) else UnavailableError("ledger", f"commit failed: {error}")
+        for job in jobs:
+            job.error = job.error or UnavailableError(reason.part, str(reason).removeprefix(f"{reason.part}: "))
+            job.error.__cause__ = job.error.__cause__ or error
+
+    def _fold(self) -> None:
+        with suppress(sqlite3.Error):  # else the log stays beside the file and is read at the next opening
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._connection.close()
+
+    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop is gone and so is everybody who waited
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _resolve(self, jobs: list[_Job]) -> None:
+        topics: set[str] = set()
+        for job in jobs:
+            if job.error is None:
+                topics.update(job.touches(job.result))
+            if job.done.done():
+                continue  # its caller was cancelled
+            if job.error is None:
+                job.done.set_result(job.result)
+            else:
+                job.done.set_exception(job.error)
+        self._touched(topics)
+
+    def _ended(self) -> None:
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
