@@ -1,0 +1,77 @@
+"""DescribeExtension: fetch an extension's SIP registration and hand its password to the credentials port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import SecretStr
+
+from service.application.ports import Credentials, PresentRead
+from service.domain.outcome import Call, ErrorClass, Failure, Json, Move, Outcome, Result, Seen, Succeeded
+from service.domain.wanted import RegistrationWanted
+from service.vendors.tencent_ccc.account import TencentCccAccount
+from service.vendors.tencent_ccc.wire import TencentReply, TencentRequest
+
+NAME = "tencent_ccc.DescribeExtension"
+
+
+class DescribeExtensionRequest(TencentRequest):
+    """tencentcloud.com/document/product/1229/59751, read 2026-08."""
+
+    sdk_app_id: int
+    extension_id: str
+
+
+class DescribeExtensionReply(TencentReply):
+    """`outbound_proxy` is `host:port`; the password comes in clear and is masked from here on."""
+
+    extension_id: str
+    extension_domain: str | None = None
+    password: SecretStr | None = None
+    outbound_proxy: str | None = None
+    transport: str | None = None
+
+
+class DescribeExtension:
+    """Fulfils `VendorOperation`; a read, so an unclear reply is simply tried again."""
+
+    name = NAME
+    writes = False
+    present_read: PresentRead | None = None
+
+    def __init__(self, account: TencentCccAccount, credentials: Credentials) -> None:
+        """`credentials` is where the password goes, and nowhere else."""
+        self._account = account
+        self._credentials = credentials
+
+    def decide(self, wanted: Mapping[str, Json], seen: Seen | None, *, ours: bool) -> Move:  # noqa: ARG002 - always asked
+        """Ask."""
+        want = RegistrationWanted.model_validate(wanted)
+        request = DescribeExtensionRequest(sdk_app_id=self._account.sdk_app_id, extension_id=want.extension)
+        return Call(operation=NAME, account=self._account.name, body=request.body())
+
+    async def judge(self, wanted: Mapping[str, Json], answer: Mapping[str, Json], call: Call) -> Outcome:  # noqa: ARG002 - one call only
+        """Deliver the password; everything else is a fact, with the full extension as the vendor's lists write it."""
+        want = RegistrationWanted.model_validate(wanted)
+        reply = DescribeExtensionReply.model_validate(answer)
+        if reply.extension_id != want.extension:
+            return Failure(
+                error_class=ErrorClass.AMBIGUOUS,
+                code="UnexpectedReply",
+                message="the vendor answered for another extension",
+            )
+        facts = {
+            "extension": reply.extension_id,
+            "full_extension": f"{reply.extension_id}@{reply.extension_domain}" if reply.extension_domain else None,
+            "domain": reply.extension_domain,
+            "outbound_proxy": reply.outbound_proxy,
+            "transport": reply.transport,
+            "credential": await self._deliver(reply),
+        }
+        return Succeeded(result=Result.DONE, facts={name: fact for name, fact in facts.items() if fact is not None})
+
+    async def _deliver(self, reply: DescribeExtensionReply) -> str:
+        if reply.password is None or not reply.password.get_secret_value():
+            return "none"
+        resource = f"extension:{self._account.name}/{reply.extension_id}"
+        return await self._credentials.deliver(self._account, resource, reply.password.get_secret_value())
