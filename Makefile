@@ -89,7 +89,7 @@ check-unit: install
 # --- dependencies -------------------------------------------------------------------------------------------------
 
 .PHONY: lock
-lock: $(VENV)/.runtime ## write the lock files anew; ARGS=--upgrade takes newer versions
+lock: $(VENV)/.tools ## write the lock files anew; ARGS=--upgrade takes newer versions
 	$(BIN)/python -m tests.checks.lock_check --write $(ARGS)
 
 .PHONY: audit
