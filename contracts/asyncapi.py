@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from contracts.dead_letter import HEADERS, REASONS, DeadLetterReason, dead_letter_topic
+from contracts.dead_letter import HEADERS, OPTIONAL_HEADERS, REASONS, DeadLetterReason, dead_letter_topic
 from contracts.envelope import STRUCTURED_CONTENT_TYPE, Envelope
 from contracts.inbound import INBOUND, INBOUND_TOPIC
 from contracts.outbound import FAILURES_TOPIC, OUTBOUND, RESULTS_TOPIC
@@ -171,7 +171,7 @@ def _headers_dead_letter() -> Document:
         "description": f"{HEADERS['cordboard_reason']} {reasons}",
         "enum": [reason.value for reason in DeadLetterReason],
     }
-    required = [name for name in HEADERS if name != "cordboard_field"]
+    required = [name for name in HEADERS if name not in OPTIONAL_HEADERS]
     return {"type": "object", "properties": properties, "required": required}
 
 

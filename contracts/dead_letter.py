@@ -1,7 +1,8 @@
 """The dead letter: a record that could not become an event, written to the dead-letter topic of where it came from.
 
-Value, key and headers are those of the original record, byte for byte; the headers named here are added. Original
-headers that bear one of these names are dropped, so that what a reader sees there is always Cordboard's word.
+Value, key and headers are those of the original record, byte for byte; the headers named here are added. A value that
+is too large to be carried at all is left out, and two of the headers say what it was. Original headers that bear one of
+these names are dropped, so that what a reader sees there is always Cordboard's word.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,9 +54,14 @@ HEADERS: Final[Mapping[str, str]] = MappingProxyType(
         "cordboard_partition": "Partition of the original record, decimal.",
         "cordboard_offset": "Offset of the original record, decimal.",
         "cordboard_timestamp_ms": "Timestamp of the original record, milliseconds since 1970, decimal.",
+        "cordboard_value_sha256": "SHA-256 of the original value, hex; only where the value was too large to carry.",
+        "cordboard_value_size": "Bytes of the original value, decimal; only where it was too large to carry.",
     }
 )
 """Every header that a dead letter adds to those of the original record."""
+
+OPTIONAL_HEADERS: Final = frozenset({"cordboard_field", "cordboard_value_sha256", "cordboard_value_size"})
+"""Those of them that not every dead letter has."""
 
 
 def dead_letter_topic(topic: str) -> str:

@@ -24,10 +24,12 @@ AccountName = Annotated[str, Field(min_length=1, max_length=64, pattern=_WORD_PA
 NumberText = Annotated[str, Field(min_length=1, max_length=64, pattern=NO_CONTROLS_PATTERN)]
 FreeText = Annotated[str, Field(min_length=1, max_length=1024, pattern=_FREE_TEXT_PATTERN)]
 AttributeName = Annotated[str, Field(min_length=1, max_length=128, pattern=NO_CONTROLS_PATTERN)]
+# the range in which every JSON reader keeps integers exact
+_EXACT: Final = 2**53 - 1
 AttributeValue = (
     Annotated[str, Field(max_length=1024, pattern=r"^[^\u0000]*$")]
-    | Int64
-    | Annotated[float, Field(allow_inf_nan=False)]
+    | Annotated[int, Field(ge=-_EXACT, le=_EXACT)]
+    | Annotated[float, Field(ge=-_EXACT, le=_EXACT, allow_inf_nan=False)]
     | bool
     | None
 )

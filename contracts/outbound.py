@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from contracts.envelope import DATA_CONTENT_TYPE, SPECVERSION, STRUCTURED_CONTENT_TYPE
 from contracts.fields import Timestamp, rfc3339
@@ -24,7 +24,13 @@ RESULTS_TOPIC: Final = "provisioning.results"
 FAILURES_TOPIC: Final = "provisioning.failures"
 """Where goes what somebody may have to look at."""
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+def _never_negative(value: Any) -> Any:
+    """A span measured across a clock that stepped back is written as 0; everything else is the type's business."""
+    return 0.0 if isinstance(value, int | float) and value < 0 else value
+
+
+Seconds = Annotated[float, BeforeValidator(_never_negative), Field(ge=0, allow_inf_nan=False)]
 Natural = Annotated[int, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -88,12 +94,12 @@ class FailureDetail(OutboundPart):
     """What went wrong, and what can be done about it."""
 
     error_class: Annotated[ErrorClass, Field(strict=False)] = Field(description="Kind of failure.")
-    code: Text | None = Field(default=None, description="The vendor's code, or Cordboard's own.")
-    request_id: Text | None = Field(default=None, description="The vendor's id of the request, for its support.")
-    message: Text = Field(description="What happened, in a sentence.")
-    field: Text | None = Field(default=None, description="The field at fault, where one is.")
+    code: str | None = Field(default=None, description="The vendor's code, or Cordboard's own.")
+    request_id: str | None = Field(default=None, description="The vendor's id of the request, for its support.")
+    message: str = Field(description="What happened, in a sentence.")
+    field: str | None = Field(default=None, description="The field at fault, where one is.")
     replay_can_help: bool = Field(description="Whether a replay may end otherwise.")
-    advice: Text = Field(description="What to do.")
+    advice: str = Field(description="What to do.")
 
 
 class StepReport(OutboundPart):
