@@ -40,13 +40,24 @@ WHERE due_at IS NOT NULL AND owner IS NULL AND state IN ('pending', 'waiting')
     AND quota_group = ? AND operation = ? AND lane = ? AND account > ?
 ORDER BY account LIMIT 1
 """
+# Unfinished work `b` stands in the way of `c` while it is busy, or is an earlier step of the same plan, or belongs
+# to another plan that has begun or comes earlier (and is effective). A plan that has begun waits for no other plan
+# that is not busy: whoever was parked behind it would wait for ever.
 STANDS_IN_THE_WAY = """
     b.live = 1 AND b.id <> c.id AND b.state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
     AND (
         b.owner IS NOT NULL OR b.state IN ('in_flight', 'in_doubt')
+        OR (b.plan_id = c.plan_id AND b.step_no < c.step_no)
         OR (
-            (b.order_at, b.arrival, b.step_no) < (c.order_at, c.arrival, c.step_no)
-            AND (b.effective_at IS NULL OR b.effective_at <= :now)
+            b.plan_id <> c.plan_id
+            AND NOT EXISTS (SELECT 1 FROM commands AS p INDEXED BY commands_of_plan
+                            WHERE p.plan_id = c.plan_id AND (p.owner IS NOT NULL OR p.attempts > 0))
+            AND (
+                ((b.order_at, b.arrival) < (c.order_at, c.arrival)
+                 AND (b.effective_at IS NULL OR b.effective_at <= :now))
+                OR EXISTS (SELECT 1 FROM commands AS p INDEXED BY commands_of_plan
+                           WHERE p.plan_id = b.plan_id AND (p.owner IS NOT NULL OR p.attempts > 0))
+            )
         )
     )
 """

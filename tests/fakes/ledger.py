@@ -1,0 +1,473 @@
+"""The ledger in memory: the same rules as the real ones, no I/O, deterministic, and it can crash."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import orjson
+
+from service.application.ports import Claim, ClaimRoom, CommandQuery, CommandStory, UnavailableError
+from service.domain.binding import Binding
+from service.domain.command import Attempt, Command, CommandState, HistoryRow, Plan, PlanState, Session
+from service.domain.ledger_state import (
+    Act,
+    Changes,
+    DeadLetter,
+    EventKey,
+    Fact,
+    Keys,
+    Known,
+    OutboxMessage,
+    StoredEvent,
+)
+from service.domain.outcome import Json
+
+T = TypeVar("T")
+V = TypeVar("V", StoredEvent, Command, Binding)
+Step = Callable[[str], Awaitable[None]]
+
+CLAIMABLE = (CommandState.PENDING, CommandState.WAITING)
+SENT = (CommandState.IN_FLIGHT, CommandState.IN_DOUBT)
+RoomKey = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Stops the commands that match every part that is set."""
+
+    account: str | None = None
+    operation: str | None = None
+    subject: str | None = None
+    resource: str | None = None
+
+    def stops(self, command: Command) -> bool:
+        """True if the command may not be claimed while this stands."""
+        names = ("account", "operation", "subject", "resource")
+        return all(getattr(self, name) in {None, getattr(command, name)} for name in names)
+
+
+@dataclass(slots=True)
+class Durable:
+    """What is on disk, as it were."""
+
+    events: dict[EventKey, StoredEvent] = field(default_factory=dict)
+    plans: dict[str, Plan] = field(default_factory=dict)
+    commands: dict[str, Command] = field(default_factory=dict)
+    attempts: dict[tuple[str, int, int], Attempt] = field(default_factory=dict)
+    history: list[HistoryRow] = field(default_factory=list)
+    bindings: dict[tuple[str, int], Binding] = field(default_factory=dict)
+    facts: dict[str, Fact] = field(default_factory=dict)
+    outbox: dict[str, OutboxMessage] = field(default_factory=dict)
+    published: dict[str, float] = field(default_factory=dict)
+    dead_letters: dict[tuple[str, int, int, str], DeadLetter] = field(default_factory=dict)
+    acts: list[Act] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
+    slots: dict[tuple[str, str], float] = field(default_factory=dict)
+    fence: int = 0
+    last_arrival: int = 0
+    last_seq: int = 0
+
+
+async def give_way(_moment: str) -> None:
+    """The default step: let others run, as a real ledger does while it writes."""
+    await asyncio.sleep(0)
+
+
+class FakeLedger:
+    """The port `Ledger` on dictionaries.
+
+    `step` is awaited before and after every transaction with "before transact", "after transact", and so on:
+    a test can crash, delay or order there. `durable` may be looked at and, for holds, added to.
+    """
+
+    def __init__(self, *, step: Step = give_way, durable: Durable | None = None) -> None:
+        self.durable = durable or Durable()
+        self._step = step
+        self._closed = False
+        self._session: Session | None = None
+        self._last_served: dict[RoomKey, str] = {}
+        self._touched: Counter[str] = Counter({"commands": 0, "outbox": 0})
+        self._events = {topic: asyncio.Event() for topic in self._touched}
+        self._steps: dict[str, dict[str, None]] = defaultdict(dict)
+        self._open = {plan.id for plan in self.durable.plans.values() if plan.state is PlanState.OPEN}
+        self._unfinished = {c.id: c for c in self.durable.commands.values() if not c.state.ended}
+        self._waiting_facts = {f.id for f in self.durable.facts.values() if f.taken_by is None}
+        self._unpublished = {m.id: m for m in self.durable.outbox.values() if m.id not in self.durable.published}
+        for command in self.durable.commands.values():
+            self._steps[command.plan_id][command.id] = None
+
+    def reopen(self, *, step: Step | None = None) -> FakeLedger:
+        """Crash: a new ledger over what is durable. The old one answers nobody any more, sessions are gone."""
+        self._closed = True
+        return FakeLedger(step=step or self._step, durable=self.durable)
+
+    async def close(self) -> None:
+        """Every later call raises UnavailableError."""
+        self._closed = True
+
+    async def _transaction(self, name: str, work: Callable[[], T]) -> T:
+        await self._step(f"before {name}")
+        if self._closed:
+            raise UnavailableError("ledger", "closed")
+        result = work()
+        await self._step(f"after {name}")
+        if self._closed:
+            raise UnavailableError("ledger", "closed")
+        return result
+
+    def _touch(self, topic: str) -> None:
+        self._touched[topic] += 1
+        self._events[topic].set()
+        self._events[topic] = asyncio.Event()
+
+    # ------------------------------------------------------------------ sessions and claims
+
+    async def open_session(self, owner: str, now: float) -> Session:
+        """End whatever session stood before and start this process's own."""
+
+        def work() -> Session:
+            self.durable.fence += 1
+            for command in list(self._unfinished.values()):
+                if command.owner is not None and command.state in CLAIMABLE:
+                    self._put_command(replace(command, owner=None))
+            self._session = Session(self.durable.fence, owner)
+            self._touch("commands")
+            return self._session
+
+        return await self._transaction("open_session", work)
+
+    async def claim(self, session: Session, now: float, rooms: Sequence[ClaimRoom]) -> Sequence[Claim]:
+        """Take due commands, oldest first, whose subject and resource have no earlier or running work."""
+
+        def work() -> list[Claim]:
+            if self._session != session:
+                raise UnavailableError("ledger", f"session {session.fence} of {session.owner} has ended")
+            claimed: list[Command] = []
+            for room in rooms:
+                taken = self._fill(now, room)
+                claimed += [self._put_command(replace(command, owner=session.fence)) for command in taken]
+            known = Known(bindings=self._bindings({c.subject for c in claimed}, frozenset()))
+            return [
+                Claim(command=c, plan=self.durable.plans[c.plan_id], binding=known.binding_of(c.subject))
+                for c in claimed
+            ]
+
+        return await self._transaction("claim", work)
+
+    def _fill(self, now: float, room: ClaimRoom) -> list[Command]:
+        key = (room.quota_group, room.operation, str(room.lane))
+        mine = [c for c in self._unfinished.values() if (c.quota_group, c.operation, str(c.lane)) == key]
+        due = [c for c in mine if _waits(c) and c.due_at is not None and c.due_at <= now]
+        queues: dict[str, list[Command]] = defaultdict(list)
+        for command in sorted(due, key=lambda c: (c.due_at, c.order.arrival, c.step_no)):
+            if not self._blocked(command, now):
+                queues[command.account].append(command)
+        last = self._last_served.get(key, "")
+        taken: list[Command] = []
+        busy: set[str] = set()
+        while queues and len(taken) < room.room:
+            for account in sorted(queues, key=lambda name: (name <= last, name)):
+                free = [c for c in queues[account] if not busy & {c.subject, c.resource}]
+                if not free:
+                    del queues[account]
+                elif len(taken) < room.room:
+                    taken.append(free[0])
+                    queues[account] = free[1:]
+                    busy |= {free[0].subject, free[0].resource}
+                    self._last_served[key] = account
+        return taken
+
+    def _blocked(self, c: Command, now: float) -> bool:
+        return any(hold.stops(c) for hold in self.durable.holds) or any(
+            (b.subject == c.subject or b.resource == c.resource) and self._stands_in_the_way(b, c, now)
+            for b in self._unfinished.values()
+        )
+
+    def _stands_in_the_way(self, b: Command, c: Command, now: float) -> bool:
+        if b.id == c.id:
+            return False
+        if b.owner is not None or b.state in SENT:
+            return True
+        if b.plan_id == c.plan_id:
+            return b.step_no < c.step_no
+        if self._begun(c.plan_id):
+            return False
+        effective = b.effective_at is None or b.effective_at <= now
+        return self._begun(b.plan_id) or (effective and b.order.rank < c.order.rank)
+
+    def _begun(self, plan_id: str) -> bool:
+        return any(c.owner is not None or c.attempts > 0 for c in self._commands_of(plan_id))
+
+    async def release(self, session: Session, command_ids: Sequence[str]) -> None:
+        """Hand back claimed commands that were not marked."""
+
+        def work() -> None:
+            for command in [self._unfinished[i] for i in command_ids if i in self._unfinished]:
+                if command.owner == session.fence and command.state in CLAIMABLE:
+                    self._put_command(replace(command, owner=None))
+            self._touch("commands")
+
+        await self._transaction("release", work)
+
+    async def orphans(self, session: Session) -> Sequence[Command]:
+        """Commands in flight that a session before this one left behind."""
+
+        def work() -> list[Command]:
+            in_flight = (c for c in self._unfinished.values() if c.state is CommandState.IN_FLIGHT)
+            left = [c for c in in_flight if c.owner != session.fence]
+            return sorted(left, key=lambda c: (c.order.rank, c.step_no, c.id))
+
+        return await self._transaction("orphans", work)
+
+    async def next_due(self, now: float) -> float | None:
+        """When the next command that is not due yet becomes due, if any."""
+
+        def work() -> float | None:
+            times = (c.due_at for c in self._unfinished.values() if _waits(c) and c.due_at is not None)
+            return min((due for due in times if due > now), default=None)
+
+        return await self._transaction("next_due", work)
+
+    async def reserve_slots(
+        self, quota_group: str, operation: str, *, count: int, spacing: float, not_before: float
+    ) -> float:
+        """Take `count` slots `spacing` seconds apart; the absolute time of the first."""
+
+        def work() -> float:
+            first = max(self.durable.slots.get((quota_group, operation), not_before), not_before)
+            if first > not_before + 5.0 + count * spacing:  # the wall clock was set back
+                first = not_before + 1.0
+            self.durable.slots[quota_group, operation] = first + count * spacing
+            return first
+
+        return await self._transaction("reserve_slots", work)
+
+    # ------------------------------------------------------------------ transactions
+
+    async def transact(self, keys: Keys, decide: Callable[[Known], Changes]) -> Changes:
+        """Load, decide, write; refuses with ValueError, before anything is written, what a real schema would."""
+
+        def work() -> Changes:
+            changes = decide(self._load(keys))
+            self._check(changes)
+            return self._write(changes)
+
+        return await self._transaction("transact", work)
+
+    def _load(self, keys: Keys) -> Known:
+        plans = {i: self.durable.plans[i] for i in sorted(self._plans_around(keys))}
+        waiting = (self.durable.facts[i] for i in self._waiting_facts)
+        return Known(
+            digests={key: self.durable.events[key].digest for key in keys.events if key in self.durable.events},
+            bindings=self._bindings(keys.subjects, keys.resources),
+            plans=plans,
+            commands=tuple(c for i in plans for c in self._commands_of(i)),
+            facts=tuple(
+                sorted((f for f in waiting if f.subject in keys.subjects), key=lambda f: (f.received_at, f.id))
+            ),
+            next_arrival=self.durable.last_arrival + 1,
+        )
+
+    def _plans_around(self, keys: Keys) -> set[str]:
+        found = {i for i in keys.plans if i in self.durable.plans}
+        if keys.subjects or keys.resources:
+            for plan_id in self._open:
+                around = self.durable.plans[plan_id].subject in keys.subjects or any(
+                    c.subject in keys.subjects or c.resource in keys.resources for c in self._commands_of(plan_id)
+                )
+                if around:
+                    found.add(plan_id)
+        return found
+
+    def _commands_of(self, plan_id: str) -> list[Command]:
+        commands = [self.durable.commands[i] for i in self._steps.get(plan_id, ())]
+        return sorted(commands, key=lambda c: (c.step_no, c.id))
+
+    def _bindings(self, subjects: Iterable[str], resources: Iterable[str]) -> tuple[Binding, ...]:
+        found: dict[tuple[str, int], Binding] = {}
+        last: dict[str, Binding] = {}
+        for key, binding in sorted(self.durable.bindings.items()):
+            if binding.held and (binding.subject in subjects or binding.resource in resources):
+                found[key] = binding
+            elif binding.subject in subjects:
+                last[binding.subject] = binding
+        found |= {(b.subject, b.generation): b for b in last.values()}
+        return tuple(found[key] for key in sorted(found))
+
+    def _check(self, changes: Changes) -> None:
+        plans = self.durable.plans.keys() | {plan.id for plan in changes.plans}
+        commands = self.durable.commands.keys() | {command.id for command in changes.commands}
+        if any(command.plan_id not in plans for command in changes.commands):
+            raise ValueError("a command without its plan")
+        if any(row.command_id not in commands for row in (*changes.attempts, *changes.history)):
+            raise ValueError("an attempt or history row without its command")
+        arrivals = [e.arrival for e in changes.events if e.arrival and (e.source, e.id) not in self.durable.events]
+        if arrivals and min(arrivals) <= self.durable.last_arrival:
+            raise ValueError("an arrival given twice")
+        if changes.bindings:
+            bindings = self.durable.bindings | {(b.subject, b.generation): b for b in changes.bindings}
+            held = Counter(b.resource for b in bindings.values() if b.held)
+            if any(number > 1 for number in held.values()):
+                raise ValueError("two held bindings on one resource")
+
+    def _write(self, changes: Changes) -> Changes:
+        kept = self.durable
+        commands = [_as_json(command, "wanted", "facts") for command in changes.commands]
+        bindings = {(b.subject, b.generation): _as_json(b, "applied", "revisions") for b in changes.bindings}
+        changes = replace(changes, events=self._put_events(changes.events))
+        for plan in changes.plans:
+            kept.plans[plan.id] = plan
+            (self._open.add if plan.state is PlanState.OPEN else self._open.discard)(plan.id)
+        for command in commands:
+            self._put_command(command)
+        kept.attempts |= {(a.command_id, a.epoch, a.number): a for a in changes.attempts}
+        kept.history += changes.history
+        kept.bindings |= bindings
+        for fact in changes.facts:
+            kept.facts[fact.id] = fact
+            (self._waiting_facts.add if fact.taken_by is None else self._waiting_facts.discard)(fact.id)
+        for letter in changes.dead_letters:
+            kept.dead_letters.setdefault((letter.topic, letter.partition, letter.offset, letter.digest), letter)
+        kept.acts += changes.acts
+        self._put_messages(changes.outbox)
+        if commands:
+            self._touch("commands")
+        return changes
+
+    def _put_events(self, events: Sequence[StoredEvent]) -> tuple[StoredEvent, ...]:
+        """Number those without an arrival; keep those whose key is new."""
+        numbered: list[StoredEvent] = []
+        upcoming = self.durable.last_arrival + 1
+        for event in events:
+            numbered.append(event if event.arrival else replace(event, arrival=upcoming))
+            upcoming = max(upcoming, numbered[-1].arrival + 1)
+        for event in numbered:
+            if (event.source, event.id) not in self.durable.events:
+                self.durable.events[event.source, event.id] = _as_json(event, "data")
+                self.durable.last_arrival = max(self.durable.last_arrival, event.arrival)
+        return tuple(numbered)
+
+    def _put_command(self, command: Command) -> Command:
+        self.durable.commands[command.id] = command
+        self._steps[command.plan_id][command.id] = None
+        if command.state.ended:
+            self._unfinished.pop(command.id, None)
+        else:
+            self._unfinished[command.id] = command
+        return command
+
+    def _put_messages(self, messages: Sequence[OutboxMessage]) -> None:
+        for message in messages:
+            if message.id not in self.durable.outbox:
+                self.durable.last_seq += 1
+                kept = replace(message, seq=self.durable.last_seq)
+                self.durable.outbox[message.id] = self._unpublished[message.id] = kept
+        if messages:
+            self._touch("outbox")
+
+    # ------------------------------------------------------------------ outbox and listings
+
+    async def unpublished(self, limit: int) -> Sequence[OutboxMessage]:
+        """The oldest messages that Kafka has not acknowledged."""
+        return await self._transaction("unpublished", lambda: list(self._unpublished.values())[:limit])
+
+    async def mark_published(self, ids: Sequence[str], at: float) -> None:
+        """Kafka acknowledged these."""
+
+        def work() -> None:
+            for message_id in ids:
+                if self._unpublished.pop(message_id, None) is not None:
+                    self.durable.published[message_id] = at
+
+        await self._transaction("mark_published", work)
+
+    async def commands(self, query: CommandQuery) -> Sequence[Command]:
+        """One page of commands, in the order of their ids."""
+        names = ("operation", "account", "subject", "resource", "plan_id")
+        wanted = {name: getattr(query, name) for name in names}
+        return await self._transaction("commands", lambda: _page(self.durable.commands.values(), query, wanted))
+
+    async def plans(self, query: CommandQuery) -> Sequence[Plan]:
+        """One page of plans; of the filters states, account, subject and plan_id apply."""
+        wanted = {"account": query.account, "subject": query.subject, "id": query.plan_id}
+        return await self._transaction("plans", lambda: _page(self.durable.plans.values(), query, wanted))
+
+    async def story(self, command_id: str) -> CommandStory | None:
+        """One command with its plan, attempts and history."""
+
+        def work() -> CommandStory | None:
+            command = self.durable.commands.get(command_id)
+            if command is None:
+                return None
+            mine = [a for a in self.durable.attempts.values() if a.command_id == command_id]
+            return CommandStory(
+                command=command,
+                plan=self.durable.plans[command.plan_id],
+                attempts=tuple(sorted(mine, key=lambda a: (a.epoch, a.number))),
+                history=tuple(row for row in self.durable.history if row.command_id == command_id),
+            )
+
+        return await self._transaction("story", work)
+
+    async def counts(self) -> Mapping[tuple[str, str], int]:
+        """Unfinished commands by (operation, state), and ended plans as ("plan", state)."""
+
+        def work() -> dict[tuple[str, str], int]:
+            plans = self.durable.plans.values()
+            ended = Counter(("plan", str(plan.state)) for plan in plans if plan.state is not PlanState.OPEN)
+            return dict(ended + Counter((c.operation, str(c.state)) for c in self._unfinished.values()))
+
+        return await self._transaction("counts", work)
+
+    def subscribe(self, topic: str) -> Callable[[], Awaitable[None]]:
+        """A function that waits until the next commit that touched `commands` or `outbox`, or ~1 s."""
+        if topic not in self._events:
+            raise KeyError(topic)
+        seen = self._touched[topic]
+
+        async def wait() -> None:
+            nonlocal seen
+            if self._touched[topic] == seen:
+                try:
+                    async with asyncio.timeout(1.0):
+                        await self._events[topic].wait()
+                except TimeoutError:
+                    pass  # time to look anyway
+            seen = self._touched[topic]
+
+        return wait
+
+
+def _waits(command: Command) -> bool:
+    return command.owner is None and command.state in CLAIMABLE
+
+
+R = TypeVar("R", Command, Plan)
+
+
+def _page(rows: Iterable[R], query: CommandQuery, wanted: Mapping[str, str | None]) -> list[R]:
+    states = query.states
+    after = sorted((row for row in rows if row.id > (query.after or "")), key=lambda row: row.id)
+    found = (
+        row
+        for row in after
+        if (not states or row.state in states)
+        and all(value is None or getattr(row, name) == value for name, value in wanted.items())
+    )
+    return list(found)[: query.limit]
+
+
+def _as_json(row: V, *names: str) -> V:
+    """The row as a store of JSON gives it back: tuples have become lists."""
+    changed: dict[str, Json] = {}
+    for name in names:
+        value = getattr(row, name)
+        if value:
+            plain = orjson.loads(orjson.dumps(value, default=dict))
+            if plain != value:
+                changed[name] = plain
+    return replace(row, **changed) if changed else row
