@@ -62,6 +62,10 @@ class UnavailableError(Exception):
         self.part = part
 
 
+class LostClaimError(Exception):
+    """The command is no longer this session's: nothing may be sent for it."""
+
+
 class PublishRefusedError(Exception):
     """The broker will never take this message (too large, not allowed); `message_id` says which."""
 
@@ -291,23 +295,27 @@ class Credentials(Protocol):
 class Settle(Protocol):
     """Execution's way to the settlement step: one durable write per outcome."""
 
-    async def mark(self, claim: Claim, call: Call, slot: Slot, *, quota_seconds: float) -> Claim:
+    async def mark(self, claim: Claim, call: Call, slot: Slot) -> Claim:
         """Write the durable "about to send"; the claim with its command as it now stands."""
         ...
 
-    async def settle(self, claim: Claim, outcome: Outcome, *, sent: SentTimes | None) -> None:
+    async def settle(self, claim: Claim, outcome: Outcome, *, sent: SentTimes | None, writes: bool) -> None:
         """Write the outcome, what follows from it, and the messages that tell it."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentTimes:
-    """What an attempt cost: the call's name, seconds waited for the slot and spent at the vendor."""
+    """What an attempt cost: the call's name, seconds waited for the slot and spent at the vendor.
+
+    `creates`: the call was a create after a complete read showed nothing there.
+    """
 
     call: str
     slot_at: float | None
     quota_seconds: float
     vendor_seconds: float
+    creates: bool = False
 
 
 class PresentReader(Protocol):

@@ -10,7 +10,7 @@ from contracts.outbound import FailureDetail
 from service.domain.outcome import ErrorClass, Failure
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
     """Whether a replay may end otherwise, and what a person should do first."""
 
@@ -18,31 +18,37 @@ class Advice:
     text: str
 
 
+def _replayable(text: str) -> Advice:
+    return Advice(replay_can_help=True, text=text)
+
+
+def _final(text: str) -> Advice:
+    return Advice(replay_can_help=False, text=text)
+
+
 BY_CLASS: Final[Mapping[ErrorClass, Advice]] = {
-    ErrorClass.RETRYABLE: Advice(True, "the vendor could not be reached; check network and vendor status, then replay"),
-    ErrorClass.THROTTLED: Advice(True, "something else spends this account's quota; find it, then replay"),
-    ErrorClass.AMBIGUOUS: Advice(
-        True, "the vendor may have done it; look in its console before anything is sent again"
+    ErrorClass.RETRYABLE: _replayable("the vendor could not be reached; check network and vendor status, then replay"),
+    ErrorClass.THROTTLED: _replayable("something else spends this account's quota; find it, then replay"),
+    ErrorClass.AMBIGUOUS: _replayable("the vendor may have done it; look in its console before anything is sent again"),
+    ErrorClass.CREDENTIALS: _replayable("check the account's key, its rights and its site, then replay"),
+    ErrorClass.CAPACITY: _replayable("buy seats or licences, or wait for pending reviews, then replay"),
+    ErrorClass.PERMANENT: _final("the vendor refuses this input; correct it at its source and send a new event"),
+    ErrorClass.CONFLICT: _replayable(
+        "the resource is somebody else's; free it or choose another, then replay or send a new event"
     ),
-    ErrorClass.CREDENTIALS: Advice(True, "check the account's key, its rights and its site, then replay"),
-    ErrorClass.CAPACITY: Advice(True, "buy seats or licences, or wait for pending reviews, then replay"),
-    ErrorClass.PERMANENT: Advice(False, "the vendor refuses this input; correct it at its source and send a new event"),
-    ErrorClass.CONFLICT: Advice(
-        True, "the resource is somebody else's; free it or choose another, then replay or send a new event"
+    ErrorClass.INCOMPLETE: _replayable(
+        "add what is missing to the account's settings and replay, or correct the event"
     ),
-    ErrorClass.INCOMPLETE: Advice(
-        True, "add what is missing to the account's settings and replay, or correct the event"
-    ),
-    ErrorClass.UNSUPPORTED: Advice(False, "do it in the vendor's console; Cordboard does not"),
+    ErrorClass.UNSUPPORTED: _final("do it in the vendor's console; Cordboard does not"),
 }
 
 BY_CODE: Final[Mapping[str, Advice]] = {
-    "AuthFailure.SignatureExpire": Advice(True, "the host's clock is off by over five minutes; set it, then replay"),
-    "AuthFailure.SignatureFailure": Advice(True, "the secret key is not the one of the secret id; fix it, then replay"),
-    "AuthFailure.SecretIdNotFound": Advice(True, "the secret id does not exist at this site; fix it, then replay"),
-    "AuthFailure.TokenFailure": Advice(True, "the temporary token has expired; provide a fresh one, then replay"),
-    "refused": Advice(False, "the review refused the number; settle it with the vendor, then purchase it again"),
-    "resource_taken": Advice(True, "another subject holds this resource; release it there or choose another"),
+    "AuthFailure.SignatureExpire": _replayable("the host's clock is off by over five minutes; set it, then replay"),
+    "AuthFailure.SignatureFailure": _replayable("the secret key is not the one of the secret id; fix it, then replay"),
+    "AuthFailure.SecretIdNotFound": _replayable("the secret id does not exist at this site; fix it, then replay"),
+    "AuthFailure.TokenFailure": _replayable("the temporary token has expired; provide a fresh one, then replay"),
+    "refused": _final("the review refused the number; settle it with the vendor, then purchase it again"),
+    "resource_taken": _replayable("another subject holds this resource; release it there or choose another"),
 }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -123,7 +125,7 @@ def plan_waiting(
     return _message(plan, plan.id, "provisioning.plan.waiting.v1", data, since)
 
 
-def dead_letter(record: Record, defect: Defect, *, digest: str, with_value: bool, now: float) -> OutboxMessage:
+def dead_letter(record: Record, defect: Defect, *, with_value: bool, now: float) -> OutboxMessage:
     """A record on its way to the dead-letter topic: byte for byte, or as digest and size if it is too large."""
     headers = dead_letter_headers(
         record.headers,
@@ -135,19 +137,17 @@ def dead_letter(record: Record, defect: Defect, *, digest: str, with_value: bool
         offset=record.offset,
         timestamp_ms=record.timestamp_ms,
     )
-    if not with_value:
-        headers.append(("cordboard_value_sha256", digest.encode()))
-        headers.append(("cordboard_value_size", str(len(record.value or b"")).encode()))
     place = f"{record.topic}/{record.partition}"
-    return OutboxMessage(
+    message = OutboxMessage(
         id=message_id(f"{place}/{record.offset}", 0, "dead_letter"),
         topic=dead_letter_topic(record.topic),
         key=record.key,
-        value=record.value if with_value else None,
+        value=record.value,
         headers=tuple(headers),
         order_by=place,
         created_at=now,
     )
+    return message if with_value else without_value(message)
 
 
 def _message(
@@ -279,3 +279,14 @@ def _route(steps: Sequence[Command], now: float) -> RouteResult | None:
         ivr=wanted["device_id"] if wanted["device_type"] == "ivr" else None,
         ready_at=_moment(now),
     )
+
+
+def without_value(message: OutboxMessage) -> OutboxMessage:
+    """A message that the broker finds too large, as digest and size of its value."""
+    value = message.value or b""
+    headers = (
+        *message.headers,
+        ("cordboard_value_sha256", hashlib.sha256(value).hexdigest().encode()),
+        ("cordboard_value_size", str(len(value)).encode()),
+    )
+    return replace(message, value=None, headers=headers)

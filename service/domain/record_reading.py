@@ -324,7 +324,7 @@ def _name_foreign_format(value: bytes) -> None:
 
 
 def _decoder(faults: list[str]) -> json.JSONDecoder:
-    """A decoder that notes what JSON leaves open: repeated members, numbers that no float or int64 holds, NaN."""
+    """A decoder that notes what JSON leaves open: repeated members, numbers that no float holds, NaN."""
 
     def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
         read = dict(members)
@@ -333,7 +333,7 @@ def _decoder(faults: list[str]) -> json.JSONDecoder:
         return read
 
     def integer(digits: str) -> int:
-        if len(digits) <= 20:
+        if len(digits) <= 300:
             return int(digits)
         faults.append("a number is too large")
         return 0

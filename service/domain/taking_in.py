@@ -278,4 +278,4 @@ def _dead_letter(draft: Draft, record: Record, defect: Defect, policy: IntakePol
             seen_at=draft.now,
         )
     )
-    draft.tell(tell.dead_letter(record, defect, digest=digest, with_value=not too_large, now=draft.now))
+    draft.tell(tell.dead_letter(record, defect, with_value=not too_large, now=draft.now))

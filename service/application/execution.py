@@ -1,0 +1,269 @@
+"""Execution: due commands are claimed, the present is read, and what is missing is sent at its slot.
+
+Walk: ledger → *execution* → vendor → settlement. Called by the worker; promises that nothing is sent before its
+mark is durable, and never twice for one mark.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from service.application.ports import (
+    Claim,
+    ClaimRoom,
+    Clock,
+    Ledger,
+    LostClaimError,
+    PresentReader,
+    Quota,
+    SentTimes,
+    Settle,
+    Slot,
+    UnavailableError,
+    VendorClient,
+    VendorOperation,
+)
+from service.application.rounds import Stopping, keep_going
+from service.application.telemetry import Telemetry
+from service.domain.account import Account
+from service.domain.command import Command, Lane, Session
+from service.domain.outcome import Answer, Call, ErrorClass, Failure, NotYet, Outcome, Seen, Succeeded
+
+AHEAD_SECONDS: Final = 2.0  # how much work per operation is looked at before its slot comes
+READ_ROOM: Final = 200  # commands that only read share calls, so many may wait at once
+MOST_IN_FLIGHT: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """What shares a claim room: one operation of one quota group, in one lane."""
+
+    quota_group: str
+    operation: str
+    lane: Lane
+
+
+class Execution:
+    """Runs claimed commands beside each other, one at a time per subject and resource (the ledger sees to that)."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        session: Session,
+        settlement: Settle,
+        reader: PresentReader,
+        quota: Quota,
+        accounts: Mapping[str, Account],
+        clients: Mapping[str, VendorClient],
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        """Everything it needs, as ports."""
+        self._ledger = ledger
+        self._session = session
+        self._settlement = settlement
+        self._reader = reader
+        self._quota = quota
+        self._accounts = accounts
+        self._clients = clients
+        self._clock = clock
+        self._telemetry = telemetry
+        self._changed = ledger.subscribe("commands")
+        self._rooms = _rooms(accounts, clients)
+        self._unsent: Counter[_Pool] = Counter()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._sending: set[str] = set()
+
+    async def run(self, stopping: Stopping) -> None:
+        """Execute until asked to stop."""
+        await keep_going(self._round, name="execution", stopping=stopping, clock=self._clock, telemetry=self._telemetry)
+
+    async def run_once(self) -> int:
+        """Claim what there is room for and start it; how many commands were claimed."""
+        rooms = self._free_rooms()
+        if not rooms:
+            return 0
+        claims = await self._ledger.claim(self._session, self._clock.now(), rooms)
+        self._telemetry.health("ledger", ready=True)
+        for claim in claims:
+            self._start(claim)
+        return len(claims)
+
+    async def idle(self) -> None:
+        """Return when everything that was started has been settled."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def drain(self, deadline_seconds: float) -> None:
+        """Hand back what was not sent, and let calls in flight finish within the deadline."""
+        unsent = [command_id for command_id in self._tasks if command_id not in self._sending]
+        stopped = [self._tasks[command_id] for command_id in unsent]
+        for task in stopped:
+            task.cancel()
+        await asyncio.gather(*stopped, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()), timeout=deadline_seconds)
+        for task in list(self._tasks.values()):
+            task.cancel()
+        await self._ledger.release(self._session, unsent)
+
+    async def _round(self) -> None:
+        if await self.run_once() == 0:
+            await self._changed()
+        else:
+            await self._clock.sleep(0.02)  # lets settlements gather, so that claims and reads come in batches
+
+    def _free_rooms(self) -> list[ClaimRoom]:
+        if len(self._tasks) >= MOST_IN_FLIGHT:
+            return []
+        return [
+            ClaimRoom(quota_group=pool.quota_group, operation=pool.operation, lane=pool.lane, room=free)
+            for pool, room in self._rooms.items()
+            if (free := room - self._unsent[pool]) > room // 4
+        ]
+
+    def _start(self, claim: Claim) -> None:
+        command = claim.command
+        pool = _Pool(command.quota_group, command.operation, command.lane)
+        self._unsent[pool] += 1
+        task = asyncio.ensure_future(self._execute(claim, pool))
+        self._tasks[command.id] = task
+        task.add_done_callback(lambda _: self._forget(command.id))
+
+    def _forget(self, command_id: str) -> None:
+        self._tasks.pop(command_id, None)
+        self._sending.discard(command_id)
+
+    def _leave_queue(self, run: _Run, pool: _Pool) -> None:
+        """The command no longer takes room before its send: somebody else may be claimed."""
+        if run.queued:
+            run.queued = False
+            self._unsent[pool] -= 1
+
+    async def _execute(self, claim: Claim, pool: _Pool) -> None:
+        """Run one command to its settlement. Trouble inside Cordboard must not leave it without one."""
+        run = _Run(claim)
+        operation = self._clients[claim.command.account].operations[claim.command.operation]
+        try:
+            outcome = await self._perform(run, operation, pool)
+        except LostClaimError:
+            self._telemetry.log("warning", "a command is no longer ours", command_id=claim.command.id)
+            return
+        except UnavailableError as away:  # nothing was sent: the ledger could not take the mark, or give a slot
+            outcome = _away(away)
+        except Exception as bug:  # noqa: BLE001 - a bug in one command ends as that command's failure, logged
+            self._telemetry.log("error", "a command failed inside Cordboard", command_id=claim.command.id, exc_info=bug)
+            outcome = _bug(bug)
+        finally:
+            self._leave_queue(run, pool)
+        await self._settlement.settle(run.claim, outcome, sent=run.sent or run.marked, writes=operation.writes)
+
+    async def _perform(self, run: _Run, operation: VendorOperation, pool: _Pool) -> Outcome:
+        seen = None
+        if operation.present_read is not None:
+            look = await self._reader.look(run.claim, operation.present_read)
+            if isinstance(look, Failure):
+                return _not_applied(look)
+            seen = look
+        match self._decide(run, operation, seen):
+            case Call() as call:
+                return await self._send(run, operation, call, pool)
+            case (Succeeded() | NotYet() | Failure()) as outcome:
+                return outcome
+
+    def _decide(self, run: _Run, operation: VendorOperation, seen: Seen | None) -> Call | Outcome:
+        binding = run.claim.binding
+        ours = binding is not None and binding.resource == run.claim.command.resource and binding.ours
+        return operation.decide(run.claim.command.wanted, seen, ours=ours)
+
+    async def _send(self, run: _Run, operation: VendorOperation, call: Call, pool: _Pool) -> Outcome:
+        command = run.claim.command
+        slot, quota_seconds = await self._slot(run, operation, call)
+        self._leave_queue(run, pool)
+        begun = self._clock.monotonic()
+        reply = await self._clients[command.account].exchange(call)
+        vendor_seconds = self._clock.monotonic() - begun
+        run.sent = SentTimes(
+            call=call.operation,
+            slot_at=slot.at,
+            quota_seconds=quota_seconds,
+            vendor_seconds=vendor_seconds,
+            creates=call.creates,
+        )
+        self._tell_call(command, call, reply, run.sent)
+        if isinstance(reply, Failure):
+            return reply if operation.writes else _not_applied(reply)
+        return await operation.judge(command.wanted, reply.body, call)
+
+    async def _slot(self, run: _Run, operation: VendorOperation, call: Call) -> tuple[Slot, float]:
+        """Wait for a slot, mark, and wait for its moment; a slot whose mark came late is given up for another."""
+        command = run.claim.command
+        account = self._accounts[command.account]
+        asked = self._clock.monotonic()
+        while True:
+            slot = await self._quota.reserve(account, call.operation, command.lane, since=command.created_at)
+            waited = self._clock.monotonic() - asked
+            self._sending.add(command.id)
+            if operation.writes:
+                run.claim = await self._settlement.mark(run.claim, call, slot)
+                run.marked = SentTimes(
+                    call=call.operation, slot_at=slot.at, quota_seconds=waited, vendor_seconds=0.0, creates=call.creates
+                )
+            if await self._quota.ready(slot):
+                return slot, waited
+            self._telemetry.count("slots_given_up_total", operation=call.operation)
+
+    def _tell_call(self, command: Command, call: Call, reply: Answer | Failure, sent: SentTimes) -> None:
+        outcome = "succeeded" if isinstance(reply, Answer) else reply.error_class.value
+        lane = command.lane
+        self._telemetry.count("vendor_requests_total", operation=call.operation, lane=lane, outcome=outcome)
+        self._telemetry.observe("vendor_request_seconds", sent.vendor_seconds, operation=call.operation)
+        self._telemetry.observe("quota_wait_seconds", sent.quota_seconds, operation=call.operation, lane=lane)
+
+
+class _Run:
+    """One command on its way: its claim as it now stands, and the call that went out."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.queued = True
+        self.sent: SentTimes | None = None
+        self.marked: SentTimes | None = None
+
+
+def _rooms(accounts: Mapping[str, Account], clients: Mapping[str, VendorClient]) -> dict[_Pool, int]:
+    """How many commands of each pool may be between claim and send."""
+    rooms: dict[_Pool, int] = {}
+    for name, client in clients.items():
+        account = accounts[name]
+        for operation in client.operations.values():
+            ahead = max(4, math.ceil(account.rate(operation.name) * AHEAD_SECONDS))
+            for lane in Lane:
+                pool = _Pool(account.group(), operation.name, lane)
+                rooms[pool] = ahead if operation.writes or operation.present_read is None else READ_ROOM
+    return rooms
+
+
+def _not_applied(failure: Failure) -> Failure:
+    """An unclear reply to a read is no doubt: nothing can have been applied, so it is tried again."""
+    if failure.error_class is not ErrorClass.AMBIGUOUS:
+        return failure
+    return Failure(
+        error_class=ErrorClass.RETRYABLE, code=failure.code, message=failure.message, request_id=failure.request_id
+    )
+
+
+def _away(away: UnavailableError) -> Failure:
+    return Failure(
+        error_class=ErrorClass.RETRYABLE, code=f"{away.part}_away", message=f"{away.part} was away before the send"
+    )
+
+
+def _bug(bug: Exception) -> Failure:
+    return Failure(error_class=ErrorClass.AMBIGUOUS, code=type(bug).__name__, message="a fault inside Cordboard")

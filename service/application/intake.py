@@ -1,0 +1,117 @@
+"""Intake: records become events, plans and dead letters in the ledger; offsets follow behind.
+
+Walk: Kafka → *intake* → ledger. Called by the worker; promises that an offset is let go only when what it
+stands for is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from service.application.ports import Clock, EventSource, Ledger
+from service.application.rounds import Stopping, keep_going
+from service.application.telemetry import Telemetry
+from service.domain.ledger_state import Changes
+from service.domain.record_reading import Defect, Ignored, Record, Understood, read_record
+from service.domain.taking_in import IntakePolicy, ReadRecord, keys_of, take_in
+
+
+class Intake:
+    """Drains Kafka into the ledger, a batch a transaction."""
+
+    def __init__(
+        self, *, source: EventSource, ledger: Ledger, clock: Clock, telemetry: Telemetry, policy: IntakePolicy
+    ) -> None:
+        """Everything it needs, as ports."""
+        self._source = source
+        self._ledger = ledger
+        self._clock = clock
+        self._telemetry = telemetry
+        self._policy = policy
+        self._held: Sequence[Record] = ()
+
+    async def run(self, stopping: Stopping) -> None:
+        """Take in until asked to stop."""
+        await keep_going(self.run_once, name="intake", stopping=stopping, clock=self._clock, telemetry=self._telemetry)
+
+    async def run_once(self) -> int:
+        """Take in one batch; how many records it had. A batch that could not be stored is kept for the next call."""
+        if not self._held:
+            self._held = await self._source.fetch()
+            self._telemetry.health("kafka", ready=True)
+        records = self._held
+        if records:
+            batch = self._read(records)
+            if batch:
+                await self._store(batch)
+            self._source.taken(records)
+        self._held = ()
+        return len(records)
+
+    def _read(self, records: Sequence[Record]) -> list[ReadRecord]:
+        batch = []
+        for record in records:
+            self._telemetry.count("records_total", topic=record.topic)
+            match read_record(record, max_event_bytes=self._policy.max_event_bytes):
+                case Ignored() as ignored:
+                    self._ignore(record, ignored)
+                case (Understood() | Defect()) as reading:
+                    batch.append(ReadRecord(record, reading))
+        return batch
+
+    def _ignore(self, record: Record, ignored: Ignored) -> None:
+        self._telemetry.count("records_ignored_total", topic=record.topic, reason=ignored.reason)
+        self._telemetry.log(
+            "debug",
+            "record ignored",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            reason=ignored.reason,
+            type=ignored.type_label,
+        )
+
+    async def _store(self, batch: Sequence[ReadRecord]) -> None:
+        now = self._clock.now()
+        begun = self._clock.monotonic()
+        changes = await self._ledger.transact(
+            keys_of(batch, self._policy), lambda known: take_in(known, batch, self._policy, now)
+        )
+        self._telemetry.health("ledger", ready=True)
+        self._telemetry.observe("intake_batch_seconds", self._clock.monotonic() - begun)
+        self._tell(batch, changes)
+
+    def _tell(self, batch: Sequence[ReadRecord], changes: Changes) -> None:
+        for letter in changes.dead_letters:
+            self._telemetry.count("dead_letters_total", topic=letter.topic, reason=letter.reason)
+            self._telemetry.log(
+                "warning",
+                "dead letter",
+                topic=letter.topic,
+                partition=letter.partition,
+                offset=letter.offset,
+                reason=letter.reason,
+                field=letter.field,
+                message=letter.message,
+            )
+        plans = {(plan.event_source, plan.event_id): plan for plan in changes.plans}
+        for event in changes.events:
+            plan = plans.get((event.source, event.id))
+            outcome = "fact" if plan is None else "planned" if plan.failure is None else plan.failure.error_class.value
+            self._telemetry.count("events_total", type=event.type, outcome=outcome)
+            self._telemetry.log(
+                "info",
+                "event taken in",
+                event_id=event.id,
+                event_source=event.source,
+                type=event.type,
+                topic=event.topic,
+                partition=event.partition,
+                offset=event.offset,
+                plan_id=None if plan is None else plan.id,
+                outcome=outcome,
+            )
+        known = sum(isinstance(item.reading, Understood) for item in batch) - len(changes.events)
+        repeated = known - sum(letter.reason == "id_reused" for letter in changes.dead_letters)
+        if repeated > 0:
+            self._telemetry.count("events_total", repeated, type="any", outcome="delivered_before")

@@ -1,0 +1,80 @@
+"""Loops that survive what is away: a round fails, it is said, and after a growing pause it is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from service.application.ports import Clock, UnavailableError
+from service.application.telemetry import Telemetry
+
+T = TypeVar("T")
+
+FIRST_PAUSE: Final = 0.2
+LONGEST_PAUSE: Final = 5.0
+
+
+class Stopping:
+    """A loop's way to be told to end: set once, looked at and waited for."""
+
+    def __init__(self) -> None:
+        """Nobody has asked yet."""
+        self._asked = asyncio.Event()
+
+    def ask(self) -> None:
+        """Ask the loop to end after its current round."""
+        self._asked.set()
+
+    @property
+    def asked(self) -> bool:
+        """True once somebody asked."""
+        return self._asked.is_set()
+
+    async def wait(self) -> None:
+        """Return when somebody has asked."""
+        await self._asked.wait()
+
+
+async def keep_going(
+    round_: Callable[[], Awaitable[object]], *, name: str, stopping: Stopping, clock: Clock, telemetry: Telemetry
+) -> None:
+    """Run rounds until asked to stop. A failing round is logged, counted and tried again after a pause."""
+    pause = FIRST_PAUSE
+    while not stopping.asked:
+        try:
+            await round_()
+            pause = FIRST_PAUSE
+        except UnavailableError as away:
+            telemetry.health(away.part, ready=False, detail=str(away))
+            telemetry.count("loop_failures_total", loop=name, part=away.part)
+            telemetry.log("warning", "waiting for something that is away", loop=name, part=away.part, reason=str(away))
+            pause = await _pause(pause, clock, stopping)
+        except Exception as bug:  # noqa: BLE001 - the loop must outlive a bug in one round; it is logged and counted
+            telemetry.count("loop_failures_total", loop=name, part="bug")
+            telemetry.log("error", "a round failed unexpectedly", loop=name, error=repr(type(bug)), exc_info=bug)
+            pause = await _pause(pause, clock, stopping)
+
+
+async def insist(write: Callable[[], Awaitable[T]], *, name: str, clock: Clock, telemetry: Telemetry) -> T:
+    """Repeat a write that must not be lost until the ledger takes it."""
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            return await write()
+        except UnavailableError as away:
+            telemetry.health(away.part, ready=False, detail=str(away))
+            telemetry.count("loop_failures_total", loop=name, part=away.part)
+            telemetry.log("warning", "waiting for something that is away", loop=name, part=away.part, reason=str(away))
+            await clock.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+
+async def _pause(pause: float, clock: Clock, stopping: Stopping) -> float:
+    """Sleep, but not past a request to stop; the next pause."""
+    sleeping = asyncio.ensure_future(clock.sleep(pause))
+    asked = asyncio.ensure_future(stopping.wait())
+    _, pending = await asyncio.wait({sleeping, asked}, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    return min(pause * 2, LONGEST_PAUSE)

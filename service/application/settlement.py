@@ -1,0 +1,226 @@
+"""Settlement: the durable "about to send" before a call, and the one durable write after it.
+
+Walk: execution → *settlement* → ledger and outbox. Execution reaches it as a port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from service.application.ports import Claim, Clock, Ledger, LostClaimError, Randomness, SentTimes, Slot
+from service.application.rounds import insist
+from service.application.telemetry import Telemetry
+from service.domain.command import Attempt, Command, CommandState, PlanState, Session
+from service.domain.draft import Draft
+from service.domain.ledger_state import Changes, Keys, Known
+from service.domain.outcome import Call, Failure, NotYet, Outcome
+from service.domain.settling import Settling, SettlingPolicy, settle
+
+
+class Settlement:
+    """Writes marks and outcomes under one session."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        session: Session,
+        clock: Clock,
+        randomness: Randomness,
+        telemetry: Telemetry,
+        policy: SettlingPolicy,
+    ) -> None:
+        """Everything it needs, as ports."""
+        self._ledger = ledger
+        self._session = session
+        self._clock = clock
+        self._randomness = randomness
+        self._telemetry = telemetry
+        self._policy = policy
+
+    async def mark(self, claim: Claim, call: Call, slot: Slot) -> Claim:
+        """Write that the call is about to be sent; the claim as it now stands.
+
+        A mark whose slot passed is renewed under the same attempt. Raises LostClaimError if the command is no
+        longer ours, UnavailableError if the ledger can't be written: then nothing may be sent.
+        """
+        now = self._clock.now()
+        marked: list[Claim] = []
+
+        def decide(known: Known) -> Changes:
+            draft = Draft(known, now)
+            marked[:] = [self._mark(draft, claim, call, slot)]
+            return draft.changes()
+
+        await self._ledger.transact(_keys(claim), decide)
+        return marked[0]
+
+    async def settle(self, claim: Claim, outcome: Outcome, *, sent: SentTimes | None, writes: bool) -> None:
+        """Write what the outcome means. Insists until the ledger takes it; an outcome for lost work is dropped."""
+        now, chance = self._clock.now(), self._randomness.fraction()
+
+        def decide(known: Known) -> Changes:
+            draft = Draft(known, now)
+            command = draft.command(claim.command.id)
+            if command is None or not self._is_ours(command, claim):
+                return Changes()
+            command = _counted(command, sent, now)
+            draft.put_command(command)
+            if sent is not None:
+                draft.put_attempt(_attempt(command, sent, outcome, now))
+            settling = Settling(
+                command=command,
+                outcome=outcome,
+                writes=writes,
+                sent=sent is not None,
+                created=sent is not None and sent.creates,
+                chance=chance,
+                policy=self._policy,
+            )
+            settle(draft, settling)
+            return draft.changes()
+
+        changes = await self._insist(_keys(claim), decide)
+        self._tell(claim, changes, outcome, sent)
+
+    async def _insist(self, keys: Keys, decide: Callable[[Known], Changes]) -> Changes:
+        return await insist(
+            lambda: self._ledger.transact(keys, decide),
+            name="settlement",
+            clock=self._clock,
+            telemetry=self._telemetry,
+        )
+
+    def _is_ours(self, command: Command, claim: Claim) -> bool:
+        return command.owner == self._session.fence and command.epoch == claim.command.epoch
+
+    def _mark(self, draft: Draft, claim: Claim, call: Call, slot: Slot) -> Claim:
+        command = draft.command(claim.command.id)
+        if command is None or not self._is_ours(command, claim):
+            raise LostClaimError(claim.command.id)
+        again = command.state is CommandState.IN_FLIGHT
+        sending = command if again else draft.move(command, CommandState.IN_FLIGHT, why=f"sending {call.operation}")
+        sending = draft.put_command(
+            replace(
+                sending,
+                attempts=command.attempts + (0 if again else 1),
+                first_at=command.first_at if command.first_at is not None else draft.now,
+                last_at=draft.now,
+            )
+        )
+        draft.put_attempt(
+            Attempt(
+                command_id=sending.id,
+                epoch=sending.epoch,
+                number=sending.attempts,
+                call=call.operation,
+                slot_at=slot.at,
+                marked_at=draft.now,
+            )
+        )
+        binding = draft.binding_of(command.subject)
+        if call.creates and binding is not None and not binding.create_sent:
+            binding = draft.put_binding(replace(binding, create_sent=True))
+        return replace(claim, command=sending, binding=binding)
+
+    def _tell(self, claim: Claim, changes: Changes, outcome: Outcome, sent: SentTimes | None) -> None:
+        command = next((c for c in changes.commands if c.id == claim.command.id), None)
+        if command is None:
+            self._telemetry.count("outcomes_dropped_total", operation=claim.command.operation)
+            self._telemetry.log("warning", "an outcome came for lost work", **_identity(claim.command, claim))
+            return
+        self._count_ends(changes)
+        failure = outcome if isinstance(outcome, Failure) else None
+        self._telemetry.log(
+            "warning" if failure is not None else "info",
+            f"command {command.state}",
+            **_identity(command, claim),
+            call=None if sent is None else sent.call,
+            result=command.result,
+            waits_for=command.cause,
+            due_at=command.due_at,
+            error_class=None if failure is None else failure.error_class,
+            code=None if failure is None else failure.code,
+            message=None if failure is None else failure.message,
+            vendor_request_id=getattr(outcome, "request_id", None),
+            quota_seconds=None if sent is None else round(sent.quota_seconds, 4),
+            vendor_seconds=None if sent is None else round(sent.vendor_seconds, 4),
+        )
+
+    def _count_ends(self, changes: Changes) -> None:
+        for command in changes.commands:
+            if command.state.ended:
+                self._telemetry.count(
+                    "commands_ended_total",
+                    operation=command.operation,
+                    state=command.state,
+                    result=command.result or "",
+                )
+                age = (command.ended_at or command.created_at) - command.created_at
+                self._telemetry.observe("command_age_seconds", max(0.0, age), operation=command.operation)
+        for plan in changes.plans:
+            if plan.state is not PlanState.OPEN:
+                self._telemetry.count("plans_ended_total", state=plan.state)
+
+
+def _keys(claim: Claim) -> Keys:
+    return Keys(
+        plans=frozenset({claim.plan.id}),
+        subjects=frozenset({claim.command.subject}),
+        resources=frozenset({claim.command.resource}),
+    )
+
+
+def _counted(command: Command, sent: SentTimes | None, now: float) -> Command:
+    """The command with what its last attempt cost; a read's attempt is counted here, a write's at its mark."""
+    if sent is None:
+        quota, vendor = command.quota_seconds, command.vendor_seconds
+    else:
+        quota, vendor = command.quota_seconds + sent.quota_seconds, command.vendor_seconds + sent.vendor_seconds
+    unmarked = sent is not None and command.state is not CommandState.IN_FLIGHT
+    return replace(
+        command,
+        attempts=command.attempts + (1 if unmarked else 0),
+        first_at=now if unmarked and command.first_at is None else command.first_at,
+        last_at=now if unmarked else command.last_at,
+        quota_seconds=quota,
+        vendor_seconds=vendor,
+        queue_seconds=max(0.0, now - command.created_at - quota - vendor),
+    )
+
+
+def _attempt(command: Command, sent: SentTimes, outcome: Outcome, now: float) -> Attempt:
+    word: str
+    code: str | None
+    match outcome:
+        case Failure():
+            word, code = outcome.error_class.value, outcome.code
+        case NotYet():
+            word, code = "not_yet", None
+        case _:
+            word, code = "succeeded", None
+    return Attempt(
+        command_id=command.id,
+        epoch=command.epoch,
+        number=command.attempts,
+        call=sent.call,
+        slot_at=sent.slot_at,
+        marked_at=command.last_at if command.last_at is not None else now,
+        ended_at=now,
+        outcome=word,
+        code=code,
+        request_id=getattr(outcome, "request_id", None),
+    )
+
+
+def _identity(command: Command, claim: Claim) -> dict[str, object]:
+    return {
+        "event_id": claim.plan.event_id,
+        "plan_id": command.plan_id,
+        "command_id": command.id,
+        "attempt": command.attempts,
+        "operation": command.operation,
+        "account": command.account,
+        "resource": command.resource,
+    }
