@@ -29,6 +29,14 @@ class _Plain(GenerateJsonSchema):
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
 
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        """Refuse names that miss their pattern, as the model does; pydantic would let them through with any value."""
+        written = super().dict_schema(schema)
+        for pattern, values in written.pop("patternProperties", {}).items():
+            written["propertyNames"] = written.get("propertyNames", {}) | {"pattern": pattern}
+            written["additionalProperties"] = values
+        return written
+
 
 def event_schemas() -> dict[str, Schema]:
     """Return the schema of every event that is read or published, by type."""

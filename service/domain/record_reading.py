@@ -344,7 +344,7 @@ def _decoder(faults: list[str]) -> json.JSONDecoder:
             faults.append("a number is too large")
             return 0
         # 5.0 and 5 are one number in JSON (and in JSON Schema), so they are one here
-        return int(read) if read.is_integer() and abs(read) < 2**53 else read
+        return int(read) if read.is_integer() else read
 
     def constant(_: str) -> int:
         faults.append("NaN and Infinity are not JSON")

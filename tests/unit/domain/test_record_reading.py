@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.inbound import INBOUND, AgentHired
@@ -174,6 +174,11 @@ def test_json_that_readers_disagree_about_is_a_defect(content: bytes) -> None:
     assert defect(content, BINARY)[0] == "not_json"
 
 
+def test_a_large_integer_is_a_defect_of_its_field_and_nothing_in_a_field_that_is_dropped() -> None:
+    assert defect(with_data(revision=10**200)) == ("invalid_field", "data.revision")
+    assert understood(with_data(unknown=10**200)).digest == understood(structured()).digest
+
+
 @pytest.mark.parametrize("name", ["id", "source", "specversion", "type"])
 def test_missing_attribute_is_named(name: str) -> None:
     without = {key: value for key, value in EVENT.items() if key != name}
@@ -341,11 +346,13 @@ def _must_be_a_reading(value: bytes | None, headers: Headers) -> None:
         assert found.field is None or found.field.isascii()
 
 
+@settings(deadline=None)
 @given(value=st.none() | st.binary(max_size=200), headers=_HEADERS)
 def test_any_bytes_and_headers_are_read_without_raising(value: bytes | None, headers: Headers) -> None:
     _must_be_a_reading(value, headers)
 
 
+@settings(deadline=None)
 @given(
     kind=st.sampled_from(sorted(INBOUND)),
     attributes=st.dictionaries(_ATTRIBUTES, _JSON, max_size=2),
@@ -360,6 +367,7 @@ def test_any_near_event_is_read_without_raising(
     _must_be_a_reading(json.dumps(data).encode(), (*BINARY, *headers))
 
 
+@settings(deadline=None)
 @given(damage=st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=3)), max_size=4))
 def test_a_damaged_event_is_read_without_raising(damage: list[tuple[int, bytes]]) -> None:
     value = with_data(email="a@example.com", attributes={"a": 1}, effective_at="2026-03-01T10:00:00Z")
