@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Address, ip_address
@@ -12,10 +11,11 @@ import orjson
 from aiohttp import web
 
 from service.sandbox.clock import SandboxClock
-from service.sandbox.configuration import HUAWEI, SandboxConfiguration
-from service.sandbox.faults import FaultBoard, rules_from_json
+from service.sandbox.configuration import HUAWEI, TENCENT, SandboxConfiguration
+from service.sandbox.exchange import Answer, Call, Effect
+from service.sandbox.faults import Draw, FaultBoard, rules_from_json
 from service.sandbox.huawei_api import HuaweiApi
-from service.sandbox.journal import CONSOLE, Journal
+from service.sandbox.journal import CONSOLE, Entry, Journal
 from service.sandbox.quota_window import QuotaBook
 from service.sandbox.tencent_actions import form_key
 from service.sandbox.tencent_api import TencentApi
@@ -69,6 +69,7 @@ class Administration:
             web.put(PREFIX + "quotas", self._guard(self._put_quotas)),
             web.post(PREFIX + "tokens/expire", self._guard(self._expire_tokens)),
             web.post(PREFIX + "routes/editable", self._guard(self._set_editable)),
+            web.post(PREFIX + "console", self._guard(self._act)),
             web.post(PREFIX + "numbers/{verdict}", self._guard(self._decide)),
         ]
 
@@ -106,7 +107,16 @@ class Administration:
             instance.approve(form, at=self._clock.monotonic())
         else:
             instance.refuse(form)
-        self._note(instance, form, verdict)
+        call = Call(
+            vendor=CONSOLE,
+            request_id="",
+            action=verdict,
+            app=str(sdk_app_id),
+            natural_key=form_key(sdk_app_id, form.numbers),
+            wanted={"ApplyId": form.apply_id},
+        )
+        effect = Effect(kind="approved" if verdict == "approve" else "refused")
+        self._note(call, Answer(status=200, body=b"", result="ok", effect=effect))
         return form.apply_id
 
     def expire_tokens(self) -> int:
@@ -125,28 +135,37 @@ class Administration:
             raise NotPossibleError(404, "no such route")
         book.table.put(held.key, replace(held, editable=editable), at=self._clock.monotonic())
 
-    def _note(self, instance: TencentInstance, form: NumberForm, verdict: Verdict) -> None:
+    def console(self, vendor: str, account: str, action: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Do an operation as a person at the vendor's console would: no signature, quota or fault; gives the reply.
+
+        Raises:
+            NotPossibleError: no such account or operation.
+        """
+        api: TencentApi | HuaweiApi = self._tencent if vendor == TENCENT else self._huawei
+        call = api.console_call(account, action, params)
+        if call is None:
+            raise NotPossibleError(404, "no such account or operation")
+        answer = api.perform(call, Draw())
+        self._note(call, answer)
+        return dict(orjson.loads(answer.body))
+
+    def _note(self, call: Call, answer: Answer) -> None:
+        effect = answer.effect
         self._journal.append(
-            arrival=self._clock.monotonic(),
-            wall=self._clock.wall(),
-            vendor=CONSOLE,
-            account=None,
-            site=None,
-            app=str(instance.sdk_app_id),
-            action=verdict,
-            natural_key=form_key(instance.sdk_app_id, form.numbers),
-            body_digest=hashlib.sha256(b"").hexdigest(),
-            signature="none",
-            quota="not_counted",
-            fault=None,
-            effect_applied=True,
-            effect="approved" if verdict == "approve" else "refused",
-            changed=True,
-            wanted={"ApplyId": form.apply_id},
-            reply="sent",
-            status=200,
-            result="ok",
-            request_id="",
+            Entry(
+                arrival=self._clock.monotonic(),
+                wall=self._clock.wall(),
+                vendor=CONSOLE,
+                app=call.app,
+                action=call.action,
+                natural_key=call.natural_key,
+                effect_applied=effect is not None,
+                effect=effect.kind if effect is not None else None,
+                changed=effect is not None and effect.changed,
+                wanted=call.wanted,
+                status=answer.status,
+                result=answer.result,
+            )
         )
 
     def _guard(
@@ -198,7 +217,7 @@ class Administration:
         return self._quotas.as_dict()
 
     async def _put_quotas(self, request: web.Request) -> Any:
-        document = await _document(request, allowed={"tencent_ccc", HUAWEI})
+        document = await _document(request, allowed={TENCENT, HUAWEI})
         for quotas in document.values():
             if not isinstance(quotas, dict) or not all(isinstance(q, int) and q >= 1 for q in quotas.values()):
                 raise NotPossibleError(400, "quotas are whole numbers from 1, by operation")
@@ -216,6 +235,14 @@ class Administration:
         code, extension = str(document.get("access_code")), str(document.get("ext_code", ""))
         self.set_editable(str(document.get("app_key")), code, extension, editable=editable)
         return {"editable": editable}
+
+    async def _act(self, request: web.Request) -> Any:
+        document = await _document(request, allowed={"vendor", "account", "action", "params"})
+        vendor, account, action = (document.get(name) for name in ("vendor", "account", "action"))
+        params = document.get("params")
+        if vendor not in {TENCENT, HUAWEI} or not isinstance(params, dict):
+            raise NotPossibleError(400, "vendor, account, action and params are needed")
+        return self.console(str(vendor), str(account), str(action), params)
 
     async def _decide(self, request: web.Request) -> Any:
         verdict = request.match_info["verdict"]

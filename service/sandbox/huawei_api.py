@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -44,6 +45,12 @@ class HuaweiApi:
         if arrived.path == TOKEN_PATH:
             return self._open_token(arrived)
         return self._open_business(arrived, now=self._clock.monotonic() + clock_offset)
+
+    def console_call(self, account: str, action: str, params: Mapping[str, Any]) -> Call | None:
+        """The same call without a request around it; None if the tenant or the operation does not exist."""
+        if account not in self._tenants or action not in OPERATIONS:
+            return None
+        return self._call(account, action, params)
 
     def perform(self, call: Call, draw: Draw) -> Answer:
         """Issue a token, or validate the parameters and run the operation."""
@@ -108,18 +115,22 @@ class HuaweiApi:
             refusal = _unauthorised()
         elif arrived.headers.get("x-app-key", app_key) != app_key:
             refusal = _failure(RefusedError("HTTP 403", "X-APP-Key is not the token's.", status=403))
-        signature = "ok" if refusal is None else refusal.result
+        return replace(
+            self._call(app_key, action, params or {}),
+            signature="ok" if refusal is None else refusal.result,
+            presented=token,
+            refusal=refusal or _head_refusal(arrived, params),
+        )
+
+    def _call(self, app_key: str | None, action: str, params: Mapping[str, Any]) -> Call:
         return Call(
             vendor=HUAWEI,
             request_id=str(uuid4()),
             action=action,
             account=app_key,
-            natural_key=self._natural_key(action, app_key, params or {}),
-            signature=signature,
-            params=params or {},
+            natural_key=self._natural_key(action, app_key, params),
+            params=params,
             wanted=params if action != "queryCalledRoute" else None,
-            presented=token,
-            refusal=refusal or _head_refusal(arrived, params),
         )
 
     def _natural_key(self, action: str, app_key: str | None, params: Mapping[str, Any]) -> str | None:

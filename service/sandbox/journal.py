@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
@@ -21,50 +21,54 @@ CONSOLE = "console"
 class Entry:
     """One request. ``seq`` is the order in which effects happened; ``arrival`` is when the head was read."""
 
-    seq: int
+    seq: int = 0
+    """Given by the journal, from 1 without gaps."""
     arrival: float
     """Monotonic seconds, comparable between processes of one machine."""
     wall: float
     """Unix seconds of the arrival, by the real clock."""
     vendor: str
-    account: str | None
+    account: str | None = None
     """Secret id or app key; None when the request could not be attributed."""
-    site: str | None
-    app: str | None
+    site: str | None = None
+    app: str | None = None
     """SdkAppId, as text; None for Huawei."""
     action: str | None
-    natural_key: str | None
+    natural_key: str | None = None
     """``extension:<app>/<id>``, ``number:<app>/<stored number>``, ``route:<app key>/<access code>/<ext code>``,
     or what a read asked for."""
-    body_digest: str
-    """Hex SHA-256 of the body."""
-    signature: str
+    body_digest: str = ""
+    """Hex SHA-256 of the body; empty without a body."""
+    signature: str = "none"
     """``ok``, ``none``, or the code it was refused with."""
-    quota: QuotaVerdict
-    fault: str | None
+    quota: QuotaVerdict = "not_counted"
+    fault: str | None = None
     """The fault kinds that struck, joined by ``+``."""
-    effect_applied: bool
-    effect: str | None
+    effect_applied: bool = False
+    effect: str | None = None
     """``created``, ``modified``, ``applied`` (a number form), ``bound``, ``token``;
-    at the console ``approved``, ``refused``."""
-    changed: bool
+    at the console also ``approved``, ``refused``."""
+    changed: bool = False
     """False when the effect wrote what already stood there."""
-    wanted: Mapping[str, Any] | None
+    wanted: Mapping[str, Any] | None = None
     """What a write asked for, without secrets."""
-    reply: Reply
+    reply: Reply = "sent"
     status: int
     result: str
     """``ok``, the vendor's error code, or ``HTTP <status>``: what the reply said, even if it was dropped."""
-    request_id: str
+    request_id: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The entry as JSON."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in _ENTRY_FIELDS}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
         """Read back what :meth:`as_dict` gave."""
         return cls(**document)
+
+
+_ENTRY_FIELDS = tuple(declared.name for declared in fields(Entry))
 
 
 class Journal:
@@ -97,14 +101,14 @@ class Journal:
         """The entries of this run that are newer than ``seq``."""
         return self._entries[max(0, seq - self._before) :]
 
-    def append(self, **facts: Any) -> Entry:
-        """Write one entry (the fields of :class:`Entry` without ``seq``); it is on its way to the disk on return."""
-        entry = Entry(seq=self.last_seq + 1, **facts)
-        self._entries.append(entry)
+    def append(self, entry: Entry) -> Entry:
+        """Number the entry and write it; with a file it has left this process on return."""
+        numbered = replace(entry, seq=self.last_seq + 1)
+        self._entries.append(numbered)
         if self._file is not None:
-            self._file.write(orjson.dumps(entry.as_dict()) + b"\n")
+            self._file.write(orjson.dumps(numbered.as_dict()) + b"\n")
             self._file.flush()
-        return entry
+        return numbered
 
     def close(self) -> None:
         """Close the file; entries in memory stay readable."""

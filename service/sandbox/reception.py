@@ -12,7 +12,7 @@ from service.sandbox.clock import SandboxClock
 from service.sandbox.exchange import Answer, Arrived, Call, Vendor
 from service.sandbox.faults import Draw, FaultBoard, FaultKind
 from service.sandbox.gateway_error import gateway_error
-from service.sandbox.journal import Journal, QuotaVerdict, Reply
+from service.sandbox.journal import Entry, Journal, QuotaVerdict, Reply
 from service.sandbox.quota_window import QuotaBook
 
 NO_FAULT = Draw()
@@ -46,17 +46,16 @@ class Reception:
             await self._clock.sleep(draw.late_reply)
         return await _transmit(request, answer, reply)
 
-    def note_unknown(self, arrived: Arrived) -> Answer:
-        """A path that neither vendor has."""
-        answer = gateway_error(404)
+    def note_unserved(self, arrived: Arrived, status: int) -> Answer:
+        """A request that reaches neither vendor: unknown path (404, 405), body too large (413) or cut off (400)."""
+        answer = gateway_error(status)
         call = Call(vendor="unknown", request_id="", action=f"{arrived.method} {arrived.path}"[:200])
         self._note(arrived, call, NO_FAULT, quota="not_counted", answer=answer, reply="sent")
         return answer
 
     async def _read(self, request: web.Request, arrival: float) -> Arrived:
         wall = self._clock.wall()
-        body = await request.read()
-        return arrived_from(request, body=body, arrival=arrival, wall=wall)
+        return arrived_from(request, body=await request.read(), arrival=arrival, wall=wall)
 
     def _quota_verdict(self, call: Call, arrival: float) -> QuotaVerdict:
         if call.signature != "ok" or call.account is None or call.action is None:
@@ -79,26 +78,28 @@ class Reception:
     ) -> None:
         effect = answer.effect
         self._journal.append(
-            arrival=arrived.arrival,
-            wall=arrived.wall,
-            vendor=call.vendor,
-            account=call.account,
-            site=call.site,
-            app=call.app,
-            action=call.action,
-            natural_key=call.natural_key,
-            body_digest=hashlib.sha256(arrived.body).hexdigest(),
-            signature=call.signature,
-            quota=quota,
-            fault=draw.label,
-            effect_applied=effect is not None,
-            effect=effect.kind if effect is not None else None,
-            changed=effect is not None and effect.changed,
-            wanted=call.wanted,
-            reply=reply,
-            status=answer.status,
-            result=answer.result,
-            request_id=call.request_id,
+            Entry(
+                arrival=arrived.arrival,
+                wall=arrived.wall,
+                vendor=call.vendor,
+                account=call.account,
+                site=call.site,
+                app=call.app,
+                action=call.action,
+                natural_key=call.natural_key,
+                body_digest=hashlib.sha256(arrived.body).hexdigest(),
+                signature=call.signature,
+                quota=quota,
+                fault=draw.label,
+                effect_applied=effect is not None,
+                effect=effect.kind if effect is not None else None,
+                changed=effect is not None and effect.changed,
+                wanted=call.wanted,
+                reply=reply,
+                status=answer.status,
+                result=answer.result,
+                request_id=call.request_id,
+            )
         )
 
 

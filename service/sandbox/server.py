@@ -170,9 +170,12 @@ def _clocked(clock: SandboxClock, reception: Reception) -> Middleware:
         request[_ARRIVAL] = arrival
         try:
             return await handler(request)
-        except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
-            body = await request.read()
-            answer = reception.note_unknown(arrived_from(request, body=body, arrival=arrival, wall=clock.wall()))
-            return web.Response(status=answer.status, body=answer.body, content_type=answer.content_type)
+        except web.HTTPException as refused:
+            status = refused.status
+        except (ConnectionError, web.RequestPayloadError):  # the caller left before its body was complete
+            status = 400
+        arrived = arrived_from(request, body=b"", arrival=arrival, wall=clock.wall())
+        answer = reception.note_unserved(arrived, status)
+        return web.Response(status=answer.status, body=answer.body, content_type=answer.content_type)
 
     return take_arrival

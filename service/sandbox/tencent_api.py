@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -82,6 +83,13 @@ class TencentApi:
             )
         return _read(arrived, account, action, request_id)
 
+    def console_call(self, account: str, action: str, params: Mapping[str, Any]) -> Call | None:
+        """The same call without a request around it; None if the account or the operation does not exist."""
+        held = self._accounts.get(account)
+        if held is None or action not in OPERATIONS:
+            return None
+        return _call(held, action, params, str(uuid4()))
+
     def perform(self, call: Call, draw: Draw) -> Answer:
         """Validate the parameters and run the operation."""
         try:
@@ -150,6 +158,10 @@ def _read(arrived: Arrived, account: TencentAccount, action: str, request_id: st
         params = _decode(arrived.body)
     except RefusedError as refused:
         refusal = _failure(refused.code, refused.message, request_id)
+    return replace(_call(account, action, params, request_id), signature="ok", refusal=refusal)
+
+
+def _call(account: TencentAccount, action: str, params: Mapping[str, Any], request_id: str) -> Call:
     return Call(
         vendor=TENCENT,
         request_id=request_id,
@@ -158,10 +170,8 @@ def _read(arrived: Arrived, account: TencentAccount, action: str, request_id: st
         site=account.site,
         app=str(params["SdkAppId"]) if "SdkAppId" in params else None,
         natural_key=natural_key(action, params, country_code=account.country_code),
-        signature="ok",
         params=params,
         wanted=params if action in WRITES else None,
-        refusal=refusal,
     )
 
 
