@@ -34,7 +34,7 @@ class TokenReply(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessToken:
-    """A token with its times on the monotonic clock: from `renew_at` a new one is fetched, from `ends_at` it is void."""
+    """A token with its times on the monotonic clock: from `renew_at` a new one is fetched, at `ends_at` it is void."""
 
     secret: SecretStr
     renew_at: float
@@ -118,7 +118,7 @@ def _verdict(reply: HttpReply | Failure, *, asked_at: float, asked: int) -> Acce
     try:
         answer = TokenReply.model_validate(_json(reply.body))
     except ValidationError:
-        return _not_sent("TokenUnreadable", ErrorClass.RETRYABLE)
+        return _not_sent("TokenUnreadable", ErrorClass.RETRYABLE, retries=2)
     return _times(answer, asked_at=asked_at, asked=asked)
 
 
@@ -129,13 +129,20 @@ def _times(answer: TokenReply, *, asked_at: float, asked: int) -> AccessToken:
     return AccessToken(secret=answer.access_token, renew_at=asked_at + early, ends_at=asked_at + lifetime)
 
 
-def _not_sent(code: str, error_class: ErrorClass) -> Failure:
+def _not_sent(code: str, error_class: ErrorClass, *, retries: int | None = None) -> Failure:
+    """`retries` is for a 200 without a token: how a wrong key is answered is not documented, so it ends as one."""
     words = {
         ErrorClass.CREDENTIALS: "the vendor gave no access token for this app key and secret",
         ErrorClass.THROTTLED: "over the vendor's rate of token requests; the request itself was not sent",
         ErrorClass.RETRYABLE: "no access token could be fetched; the request itself was not sent",
     }
-    return Failure(error_class=error_class, code=code, message=words[error_class])
+    return Failure(
+        error_class=error_class,
+        code=code,
+        message=words[error_class],
+        retries=retries,
+        afterwards=ErrorClass.PERMANENT if retries is None else ErrorClass.CREDENTIALS,
+    )
 
 
 def _json(body: bytes) -> Any:

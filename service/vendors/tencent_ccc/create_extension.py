@@ -75,7 +75,7 @@ class CreateExtension:
             extension_id=want.extension,
             extension_name=want.name,
             skill_group_ids=want.skill_group_ids or None,
-            relation=want.email,
+            relation=want.email if _folded(want.email) else None,
         )
         return Call(operation=NAME, account=self._account.name, body=request.body(), creates=True)
 
@@ -87,13 +87,13 @@ class CreateExtension:
 def differing_fields(want: ExtensionWanted, state: Mapping[str, Json]) -> dict[str, Any]:
     """The given fields that stand otherwise at the vendor, by their names in ModifyExtension.
 
-    E-mails are compared trimmed and case-folded, skill groups as sets. An empty list of skill groups is never sent:
-    whether the vendor clears or ignores it is not documented.
+    E-mails are compared trimmed and case-folded, skill groups as sets. An empty e-mail or list of skill groups counts
+    as not given: whether the vendor would clear or ignore it is not documented.
     """
     changes: dict[str, Any] = {}
     if want.name != state["name"]:
         changes["extension_name"] = want.name
-    if want.email is not None and _folded(want.email) != _folded(state["email"]):
+    if _folded(want.email) and not _is_for(want, state):
         changes["relation"] = want.email
     if want.skill_group_ids and {str(group) for group in want.skill_group_ids} != set(state["skill_group_ids"]):
         changes["skill_group_ids"] = want.skill_group_ids

@@ -1,0 +1,64 @@
+from typing import Any
+
+from pydantic import SecretStr
+
+from service.domain.outcome import Call, ErrorClass, Failure, Result, Succeeded
+from service.vendors.tencent_ccc.describe_extension import NAME, DescribeExtension, DescribeExtensionReply
+from tests.unit.vendors.doubles import KeptCredentials, tencent_account
+
+WANTED = {"extension": "1001"}
+CALL = Call(operation=NAME, account="acme_cn", body={"SdkAppId": 1400000000, "ExtensionId": "1001"})
+REPLY = {
+    "ExtensionId": "1001",
+    "ExtensionDomain": "1400000000.tccc.qcloud.com",
+    "Password": "FAKEsipPassword",
+    "OutboundProxy": "sip.tccc.qcloud.com:5061",
+    "Transport": "tls",
+}
+
+
+def answer(**changes: Any) -> dict[str, Any]:
+    return DescribeExtensionReply.model_validate({**REPLY, **changes}).fields()
+
+
+def test_registration_is_always_asked() -> None:
+    assert DescribeExtension(tencent_account(), KeptCredentials()).decide(WANTED, None, ours=True) == CALL
+
+
+async def test_password_goes_to_the_credentials_port_and_nowhere_else() -> None:
+    credentials = KeptCredentials()
+    outcome = await DescribeExtension(tencent_account(), credentials).judge(WANTED, answer(), CALL)
+    assert credentials.given == [("acme_cn", "extension:acme_cn/1001", "FAKEsipPassword")]
+    assert outcome == Succeeded(
+        result=Result.DONE,
+        facts={
+            "extension": "1001",
+            "full_extension": "1001@1400000000.tccc.qcloud.com",
+            "domain": "1400000000.tccc.qcloud.com",
+            "outbound_proxy": "sip.tccc.qcloud.com:5061",
+            "transport": "tls",
+            "credential": "delivered",
+        },
+    )
+    assert "FAKEsipPassword" not in repr(outcome)
+
+
+def test_answer_on_its_way_shows_no_password() -> None:
+    assert isinstance(answer()["Password"], SecretStr)
+    assert "FAKEsipPassword" not in repr(answer())
+
+
+async def test_no_password_is_no_credential() -> None:
+    credentials = KeptCredentials()
+    outcome = await DescribeExtension(tencent_account(), credentials).judge(WANTED, answer(Password=None), CALL)
+    assert credentials.given == []
+    assert isinstance(outcome, Succeeded)
+    assert outcome.facts["credential"] == "none"
+
+
+async def test_answer_for_another_extension_is_not_used() -> None:
+    credentials = KeptCredentials()
+    outcome = await DescribeExtension(tencent_account(), credentials).judge(WANTED, answer(ExtensionId="1002"), CALL)
+    assert isinstance(outcome, Failure)
+    assert outcome.error_class is ErrorClass.AMBIGUOUS
+    assert credentials.given == []
