@@ -24,6 +24,7 @@ from service.sandbox.reception import Reception, arrived_from
 from service.sandbox.tencent_api import MAX_BODY_BYTES, TencentApi
 
 _CLOSING_SECONDS = 1.0
+_SPARE_BYTES = 2 * 1024 * 1024  # so that the vendor, not the server, says what is too large
 _ARRIVAL = web.RequestKey("arrival", float)
 
 
@@ -114,7 +115,9 @@ def build_application(
     async def to_huawei(request: web.Request) -> web.StreamResponse:
         return await reception.serve(request, HUAWEI, huawei, request[_ARRIVAL])
 
-    application = web.Application(middlewares=[_clocked(clock, reception)], client_max_size=MAX_BODY_BYTES + 1024)
+    application = web.Application(
+        middlewares=[_clocked(clock, reception)], client_max_size=MAX_BODY_BYTES + _SPARE_BYTES
+    )
     application.router.add_post("/", to_tencent)
     application.router.add_post(TOKEN_PATH, to_huawei)
     for action in HUAWEI_OPERATIONS:
