@@ -130,6 +130,7 @@ def test_type_label_is_printable_and_bounded() -> None:
     [
         (b"\x00\x00\x00\x00\x07avro", (), "confluent_frame"),
         (b"\x00\x00\x00\x00\x07avro", BINARY, "confluent_frame"),
+        (b"\x00\x00\x00\x00\x07", (), "confluent_frame"),
         (b"\x00", (), "not_json"),
         (b" <event/>", (), "xml"),
         (b"\xef\xbb\xbf<event/>", STRUCTURED, "xml"),
@@ -157,7 +158,8 @@ def test_what_is_no_event_is_named(value: bytes, headers: Headers, reason: str) 
 
 
 @pytest.mark.parametrize(
-    "event_type", ["hr.agent.hired.v2", "hr.agent.hired", "hr.agent.hired.v1.1", "hr.agent.hired.v1 "]
+    "event_type",
+    ["hr.agent.hired.v2", "hr.agent.hired", "hr.agent.hired.v1.1", "hr.agent.hired.v1.v2", "hr.agent.hired.v1 "],
 )
 def test_our_type_in_an_unknown_version_is_a_defect_that_says_which_are_known(event_type: str) -> None:
     for found in (read(structured(type=event_type)), read(DATA, (*BINARY[:3], ("ce_type", event_type.encode())))):
