@@ -302,17 +302,17 @@ class FakeLedger:
         plans = self.durable.plans.keys() | {plan.id for plan in changes.plans}
         commands = self.durable.commands.keys() | {command.id for command in changes.commands}
         if any(command.plan_id not in plans for command in changes.commands):
-            raise ValueError("a command without its plan")
-        if any(row.command_id not in commands for row in (*changes.attempts, *changes.history)):
-            raise ValueError("an attempt or history row without its command")
+            raise ValueError("the ledger refuses a command without its plan")
+        if not {r.command_id for r in changes.attempts} | {r.command_id for r in changes.history} <= commands:
+            raise ValueError("the ledger refuses an attempt or history row without its command")
         arrivals = [e.arrival for e in changes.events if e.arrival and (e.source, e.id) not in self.durable.events]
         if arrivals and min(arrivals) <= self.durable.last_arrival:
-            raise ValueError("an arrival given twice")
+            raise ValueError("the ledger refuses an arrival given twice")
         if changes.bindings:
             bindings = self.durable.bindings | {(b.subject, b.generation): b for b in changes.bindings}
             held = Counter(b.resource for b in bindings.values() if b.held)
             if any(number > 1 for number in held.values()):
-                raise ValueError("two held bindings on one resource")
+                raise ValueError("the ledger refuses two held bindings on one resource")
 
     def _write(self, changes: Changes) -> Changes:
         kept = self.durable

@@ -1,0 +1,148 @@
+"""A ledger under test, and the words in which its suite speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from service.adapters import ledger_sqlite_rows as rows
+from service.adapters.ledger_sqlite import SqliteLedger
+from service.application.ports import Claim, ClaimRoom, Ledger
+from service.domain.command import Attempt, Command, CommandState, HistoryRow, Lane, Session
+from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage
+from tests.builders import CREATE, GROUP, NOW, make_plan
+from tests.fakes.ledger import FakeLedger, Hold
+
+APPLY = "tencent_ccc.CreateOwnNumberApply"
+
+
+class Bench(Protocol):
+    """A ledger under test, and what tests do to it from the outside."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The one in use now."""
+        ...
+
+    async def reopen(self) -> Ledger:
+        """As after the end of the process; what was acknowledged is there."""
+        ...
+
+    async def hold(self, **scope: str) -> None:
+        """Stop what matches."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+class FakeBench:
+    def __init__(self) -> None:
+        self._fake = FakeLedger()
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._fake
+
+    async def reopen(self) -> Ledger:
+        self._fake = self._fake.reopen()
+        return self._fake
+
+    async def hold(self, **scope: str) -> None:
+        self._fake.durable.holds.append(Hold(**scope))
+
+    async def close(self) -> None:
+        await self._fake.close()
+
+
+class SqliteBench:
+    def __init__(self, path: Path, ledger: SqliteLedger) -> None:
+        self._path, self._sqlite = path, ledger
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._sqlite
+
+    async def reopen(self) -> Ledger:
+        await self._sqlite.close()
+        self._sqlite = await SqliteLedger.open(self._path)
+        return self._sqlite
+
+    async def hold(self, **scope: str) -> None:
+        columns = ", ".join(["kind", "reason", "actor", "created_at", *scope])
+        await self._sqlite._thread.run(
+            lambda c: c.execute(rows.insert("holds", columns), ("hold", "test", "test", NOW, *scope.values())).rowcount
+        )
+
+    async def close(self) -> None:
+        await self._sqlite.close()
+
+
+async def put(ledger: Ledger, **changes: Any) -> Changes:
+    """Write without asking."""
+    return await ledger.transact(Keys(), lambda _: Changes(**{name: tuple(rows) for name, rows in changes.items()}))
+
+
+async def put_work(ledger: Ledger, *commands: Command) -> None:
+    """Store commands with plans that fit them."""
+    plans = {
+        c.plan_id: make_plan(c.order.arrival, id=c.plan_id, subject=c.subject, order=c.order, account=c.account)
+        for c in commands
+    }
+    await put(ledger, plans=plans.values(), commands=commands)
+
+
+async def known(ledger: Ledger, **keys: set[Any]) -> Known:
+    """What the ledger loads for the keys."""
+    seen: list[Known] = []
+
+    def look(loaded: Known) -> Changes:
+        seen.append(loaded)
+        return Changes()
+
+    await ledger.transact(Keys(**{name: frozenset(values) for name, values in keys.items()}), look)
+    return seen[0]
+
+
+def room(number: int = 10, **fields: Any) -> ClaimRoom:
+    return ClaimRoom(**{"quota_group": GROUP, "operation": CREATE, "lane": Lane.LIVE, "room": number, **fields})
+
+
+def ids(claims: Sequence[Claim]) -> list[str]:
+    return [claim.command.id for claim in claims]
+
+
+async def claimed(ledger: Ledger, session: Session, *rooms: ClaimRoom, now: float = NOW) -> list[str]:
+    return ids(await ledger.claim(session, now, rooms or (room(),)))
+
+
+async def stored(ledger: Ledger, command_id: str) -> Command:
+    story = await ledger.story(command_id)
+    assert story is not None
+    return story.command
+
+
+def message(number: int, **fields: Any) -> OutboxMessage:
+    defaults = {
+        "id": f"message-{number}",
+        "topic": "provisioning.results",
+        "key": b"1",
+        "value": b"{}",
+        "headers": (("content-type", b"application/json"), ("odd", b"\xff\x00"), ("none", None)),
+        "order_by": "agent:realm/1",
+        "created_at": NOW,
+    }
+    return OutboxMessage(**{**defaults, **fields})
+
+
+def moved(command: Command, after: CommandState, at: float = NOW) -> HistoryRow:
+    return HistoryRow(
+        command_id=command.id, epoch=0, at=at, before=command.state, after=after, cause="test", actor="test"
+    )
+
+
+def attempt(command: Command, number: int = 1, **fields: Any) -> Attempt:
+    defaults = {"command_id": command.id, "epoch": 0, "number": number, "call": CREATE, "slot_at": NOW}
+    return Attempt(**{**defaults, "marked_at": NOW, **fields})
