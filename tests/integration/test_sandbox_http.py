@@ -141,6 +141,29 @@ async def test_fault_after_applies_and_hides_it(bench: Bench, rule: dict[str, An
     assert bench.last.reply == {"latency": "delayed", "late_reply": "late"}.get(rule["kind"], "sent")
 
 
+async def test_request_whose_caller_gave_up_still_takes_effect() -> None:
+    asleep, go_on = asyncio.Event(), asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        asleep.set()
+        await go_on.wait()
+
+    sandbox = await start_sandbox(CONFIGURATION, clock=SandboxClock(wall=lambda: START, sleep=sleep))
+    async with aiohttp.ClientSession(sandbox.base_url) as session:
+        bench = Bench(sandbox, SetClock(), session)
+        await bench.fault(kind="latency", seconds=60)
+        asking = asyncio.create_task(bench.tencent("CreateExtension", HIRE))
+        await asyncio.wait_for(asleep.wait(), 5)
+        asking.cancel()
+        await asyncio.wait({asking})
+    go_on.set()
+    async with asyncio.timeout(5):
+        while not sandbox.journal.entries:  # noqa: ASYNC110  # the journal has no event to wait for
+            await asyncio.sleep(0.01)
+    assert (sandbox.journal.entries[0].effect, sandbox.journal.entries[0].reply) == ("created", "delayed")
+    await sandbox.close()
+
+
 async def test_truncated_body_ends_halfway(bench: Bench) -> None:
     await bench.fault(kind="truncated_body")
     with pytest.raises(aiohttp.ClientPayloadError):
