@@ -59,7 +59,7 @@ def test_random_literal_given_to_a_secret_name_is_found(line: str) -> None:
         'secret_key = "********************************"',
         'password = settings["password"]',
         "token = await self._renew(account)",
-        'token_url = "https://vendor.example/tokenByAkSk"',
+        'token_base_url="https://aicc.example.com:28070"',
         "    --hash=sha256:065665c041c42a5938ed220bdcd7230f22527fbec085e1853d2402c8a3615d9d",
         "postgresql://user:${PASSWORD}@host/ledger",
         "The header is `Authorization: Bearer <token>`.",
