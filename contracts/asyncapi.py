@@ -166,9 +166,9 @@ def _headers_written() -> Document:
 def _headers_dead_letter() -> Document:
     reasons = " ".join(f"`{reason}`: {meaning}" for reason, meaning in REASONS.items())
     properties = _texts(dict(HEADERS))
-    properties["cordboard_reason"] = {
+    properties["cordboard_class"] = {
         "type": "string",
-        "description": f"{HEADERS['cordboard_reason']} {reasons}",
+        "description": f"{HEADERS['cordboard_class']} {reasons}",
         "enum": [reason.value for reason in DeadLetterReason],
     }
     required = [name for name in HEADERS if name not in OPTIONAL_HEADERS]

@@ -6,9 +6,12 @@ these names are dropped, so that what a reader sees there is always Cordboard's 
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
+
+from contracts.fields import rfc3339
 
 
 class DeadLetterReason(StrEnum):
@@ -42,17 +45,15 @@ REASONS: Final[Mapping[DeadLetterReason, str]] = MappingProxyType(
 )
 """What each reason means, for the published document and the pages."""
 
-PREFIX: Final = "cordboard_"
-"""First letters of every header that Cordboard adds to a dead letter."""
-
 HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "cordboard_reason": "Why the record could not become an event.",
+        "cordboard_class": "Why the record could not become an event.",
         "cordboard_field": "Dotted path of the field at fault; only where one is to blame.",
-        "cordboard_message": "What is wrong, in a sentence that repeats nothing of the record.",
-        "cordboard_topic": "Topic of the original record.",
-        "cordboard_partition": "Partition of the original record, decimal.",
-        "cordboard_offset": "Offset of the original record, decimal.",
+        "__dlq.errors.message": "What is wrong, in a sentence that repeats nothing of the record.",
+        "__dlq.errors.topic": "Topic of the original record.",
+        "__dlq.errors.partition": "Partition of the original record, decimal.",
+        "__dlq.errors.offset": "Offset of the original record, decimal.",
+        "cordboard_first_seen": "When Cordboard first read the record, RFC 3339.",
         "cordboard_timestamp_ms": "Timestamp of the original record, milliseconds since 1970, decimal.",
         "cordboard_value_sha256": "SHA-256 of the original value, hex; only where the value was too large to carry.",
         "cordboard_value_size": "Bytes of the original value, decimal; only where it was too large to carry.",
@@ -79,15 +80,17 @@ def dead_letter_headers(
     partition: int,
     offset: int,
     timestamp_ms: int,
+    first_seen: datetime,
 ) -> list[tuple[str, bytes | None]]:
     """Return the headers of a dead letter: the original ones, then Cordboard's own, all UTF-8."""
     own = {
-        "cordboard_reason": reason,
+        "cordboard_class": reason,
         "cordboard_field": field,
-        "cordboard_message": message,
-        "cordboard_topic": topic,
-        "cordboard_partition": str(partition),
-        "cordboard_offset": str(offset),
+        "__dlq.errors.message": message,
+        "__dlq.errors.topic": topic,
+        "__dlq.errors.partition": str(partition),
+        "__dlq.errors.offset": str(offset),
+        "cordboard_first_seen": rfc3339(first_seen),
         "cordboard_timestamp_ms": str(timestamp_ms),
     }
     kept = [(name, value) for name, value in original if name not in HEADERS]

@@ -125,8 +125,8 @@ def plan_waiting(
     return _message(plan, plan.id, "provisioning.plan.waiting.v1", data, since)
 
 
-def dead_letter(record: Record, defect: Defect, *, with_value: bool, now: float) -> OutboxMessage:
-    """A record on its way to the dead-letter topic: byte for byte, or as digest and size if it is too large."""
+def dead_letter(record: Record, defect: Defect, now: float) -> OutboxMessage:
+    """A record on its way to the dead-letter topic, byte for byte."""
     headers = dead_letter_headers(
         record.headers,
         reason=defect.reason,
@@ -136,9 +136,10 @@ def dead_letter(record: Record, defect: Defect, *, with_value: bool, now: float)
         partition=record.partition,
         offset=record.offset,
         timestamp_ms=record.timestamp_ms,
+        first_seen=_moment(now),
     )
     place = f"{record.topic}/{record.partition}"
-    message = OutboxMessage(
+    return OutboxMessage(
         id=message_id(f"{place}/{record.offset}", 0, "dead_letter"),
         topic=dead_letter_topic(record.topic),
         key=record.key,
@@ -147,7 +148,6 @@ def dead_letter(record: Record, defect: Defect, *, with_value: bool, now: float)
         order_by=place,
         created_at=now,
     )
-    return message if with_value else without_value(message)
 
 
 def _message(

@@ -74,7 +74,7 @@ def take_in(known: Known, batch: Sequence[ReadRecord], policy: IntakePolicy, now
     for item in batch:
         match item.reading:
             case Defect() as defect:
-                _dead_letter(draft, item.record, defect, policy)
+                _dead_letter(draft, item.record, defect)
             case Understood(event):
                 _take_event(draft, item.record, event, policy)
     return draft.changes()
@@ -86,7 +86,7 @@ def _take_event(draft: Draft, record: Record, event: InboundEvent, policy: Intak
         return  # delivered before: nothing to do
     if known_digest is not None:
         message = "source and id were seen before with other content; the first one counts"
-        _dead_letter(draft, record, Defect(reason=DeadLetterReason.ID_REUSED, field="id", message=message), policy)
+        _dead_letter(draft, record, Defect(reason=DeadLetterReason.ID_REUSED, field="id", message=message))
         return
     binding = draft.binding_of(subject_of(event, policy.planning))
     planned = plan_event(event, policy.planning, binding)
@@ -261,10 +261,9 @@ def _stored(event: InboundEvent, subject: str, arrival: int, now: float) -> Stor
     )
 
 
-def _dead_letter(draft: Draft, record: Record, defect: Defect, policy: IntakePolicy) -> None:
+def _dead_letter(draft: Draft, record: Record, defect: Defect) -> None:
     value = record.value or b""
     digest = hashlib.sha256(value).hexdigest()
-    too_large = defect.reason is DeadLetterReason.TOO_LARGE or len(value) > policy.max_event_bytes
     draft.put_dead_letter(
         DeadLetter(
             topic=record.topic,
@@ -278,4 +277,4 @@ def _dead_letter(draft: Draft, record: Record, defect: Defect, policy: IntakePol
             seen_at=draft.now,
         )
     )
-    draft.tell(tell.dead_letter(record, defect, with_value=not too_large, now=draft.now))
+    draft.tell(tell.dead_letter(record, defect, draft.now))

@@ -121,7 +121,7 @@ def test_every_message_has_the_schema_of_its_type() -> None:
 
 
 def test_dead_letter_reasons_are_published() -> None:
-    header = ASYNCAPI["components"]["schemas"]["headers_dead_letter"]["properties"]["cordboard_reason"]
+    header = ASYNCAPI["components"]["schemas"]["headers_dead_letter"]["properties"]["cordboard_class"]
     assert set(header["enum"]) == set(DeadLetterReason) == KNOWN_DEAD_LETTER_REASONS
 
 

@@ -1,0 +1,182 @@
+"""Records from Kafka, as bytes; offsets are committed explicitly, behind the ledger, in the background.
+
+Every trap of aiokafka 0.14 that matters here is met where it bites: no auto-commit, explicit offsets per partition,
+commit failures survived (a redelivered event is known by its digest), a bounded poll, a probe for a silent broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from service.adapters.kafka_connection import KafkaConnection
+from service.application.ports import UnavailableError
+from service.application.telemetry import Telemetry
+from service.domain.record_reading import Record
+
+POLL_MS: Final = 500
+PROBE_SECONDS: Final = 5.0
+START_SECONDS: Final = 10.0
+
+
+class KafkaEventSource:
+    """The consumer group's member of this process."""
+
+    def __init__(
+        self,
+        *,
+        connection: KafkaConnection,
+        group_id: str,
+        topics: Sequence[str],
+        telemetry: Telemetry,
+        session_timeout_ms: int = 10_000,
+        max_poll_interval_ms: int = 300_000,
+        max_poll_records: int = 500,
+    ) -> None:
+        """Nothing is opened yet; the first `fetch` joins the group."""
+        self._connection = connection
+        self._group_id = group_id
+        self._topics = list(topics)
+        self._telemetry = telemetry
+        self._limits = {
+            "session_timeout_ms": session_timeout_ms,
+            "max_poll_interval_ms": max_poll_interval_ms,
+            "max_poll_records": max_poll_records,
+        }
+        self._most = max_poll_records
+        self._consumer: AIOKafkaConsumer | None = None
+        self._durable: dict[TopicPartition, int] = {}
+        self._commit_wanted = asyncio.Event()
+        self._committing: asyncio.Task[None] | None = None
+        self._probed_at = 0.0
+
+    async def fetch(self) -> Sequence[Record]:
+        """The next records, partition by partition in their order; empty after half a second without any."""
+        consumer = await self._joined()
+        try:
+            found = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._most)
+        except KafkaError as trouble:
+            raise UnavailableError("kafka", type(trouble).__name__) from trouble
+        records = [_record(message) for messages in found.values() for message in messages]
+        if not records:
+            await self._probe(consumer)
+        return records
+
+    def taken(self, records: Sequence[Record]) -> None:
+        """These are durable: commit behind them, in the background."""
+        for record in records:
+            partition = TopicPartition(record.topic, record.partition)
+            self._durable[partition] = max(record.offset + 1, self._durable.get(partition, 0))
+        self._commit_wanted.set()
+
+    async def close(self) -> None:
+        """Commit what is durable and leave the group."""
+        if self._committing is not None:
+            self._committing.cancel()
+            await asyncio.gather(self._committing, return_exceptions=True)
+        if self._consumer is not None:
+            await self.commit_durable()
+            await self._consumer.stop()
+            self._consumer = None
+
+    async def commit_durable(self, partitions: Iterable[TopicPartition] | None = None) -> None:
+        """Commit the offsets behind what is durable; a failure is counted and left to redelivery or the next try."""
+        consumer = self._consumer
+        if consumer is None:
+            return
+        mine = consumer.assignment() if partitions is None else set(partitions)
+        offsets = {partition: offset for partition, offset in self._durable.items() if partition in mine}
+        if not offsets:
+            return
+        try:
+            await consumer.commit(offsets)
+        except (CommitFailedError, IllegalStateError) as lost:
+            self._commit_failed(lost)  # somebody else has the partitions now; what they re-read is known by digest
+        except KafkaError as trouble:
+            self._commit_failed(trouble)
+            self._commit_wanted.set()
+            return
+        self._forget(offsets)
+
+    def _forget(self, offsets: dict[TopicPartition, int]) -> None:
+        for partition, offset in offsets.items():
+            if self._durable.get(partition) == offset:
+                del self._durable[partition]
+
+    def _commit_failed(self, trouble: Exception) -> None:
+        self._telemetry.count("offset_commit_failures_total")
+        self._telemetry.log("warning", "an offset commit failed", reason=type(trouble).__name__)
+
+    async def _joined(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(
+                group_id=self._group_id,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                isolation_level="read_committed",
+                **self._limits,
+                **self._connection.client_arguments(),
+            )
+            try:
+                await asyncio.wait_for(consumer.start(), START_SECONDS)
+            except (TimeoutError, KafkaError, OSError) as trouble:
+                await consumer.stop()
+                raise UnavailableError("kafka", f"{type(trouble).__name__} on joining") from trouble
+            consumer.subscribe(self._topics, listener=_Assignments(self, self._telemetry))
+            self._consumer = consumer
+            self._committing = asyncio.get_running_loop().create_task(self._commit_in_background())
+        return self._consumer
+
+    async def _commit_in_background(self) -> None:
+        while True:
+            await self._commit_wanted.wait()
+            self._commit_wanted.clear()
+            await self.commit_durable()
+            await asyncio.sleep(0.05)  # gathers; a commit costs the broker milliseconds
+
+    async def _probe(self, consumer: AIOKafkaConsumer) -> None:
+        """An idle poll can't tell a quiet topic from a dead broker: ask for an end offset now and then."""
+        now = asyncio.get_running_loop().time()
+        partition = next(iter(consumer.assignment()), None)
+        if partition is None or now - self._probed_at < PROBE_SECONDS:
+            return
+        self._probed_at = now
+        try:
+            await asyncio.wait_for(consumer.end_offsets([partition]), PROBE_SECONDS)
+        except (TimeoutError, KafkaError) as trouble:
+            self._probed_at = 0.0
+            raise UnavailableError("kafka", f"{type(trouble).__name__} on asking for an offset") from trouble
+
+
+class _Assignments(ConsumerRebalanceListener):
+    """Commits behind the ledger before partitions go away; counts what comes."""
+
+    def __init__(self, source: KafkaEventSource, telemetry: Telemetry) -> None:
+        self._source = source
+        self._telemetry = telemetry
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        if revoked:
+            await self._source.commit_durable(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        self._telemetry.count("rebalances_total")
+        self._telemetry.log(
+            "info", "partitions assigned", partitions=sorted(f"{p.topic}/{p.partition}" for p in assigned)
+        )
+
+
+def _record(message: object) -> Record:
+    return Record(
+        topic=message.topic,  # type: ignore[attr-defined]
+        partition=message.partition,  # type: ignore[attr-defined]
+        offset=message.offset,  # type: ignore[attr-defined]
+        key=message.key,  # type: ignore[attr-defined]
+        value=message.value,  # type: ignore[attr-defined]
+        headers=tuple(message.headers),  # type: ignore[attr-defined]
+        timestamp_ms=message.timestamp,  # type: ignore[attr-defined]
+    )

@@ -1,0 +1,102 @@
+"""Messages to Kafka: idempotent producer, acknowledged by all replicas, rebuilt after an indefinite error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+
+from service.adapters.kafka_connection import KafkaConnection
+from service.application.ports import PublishRefusedError, UnavailableError
+from service.application.telemetry import Telemetry
+from service.domain.ledger_state import OutboxMessage
+
+DEADLINE_SECONDS: Final = 20.0
+START_SECONDS: Final = 10.0
+MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
+TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
+
+
+class KafkaPublisher:
+    """One producer; what it was doing when it failed is unknown, so it is thrown away and made anew."""
+
+    def __init__(self, *, connection: KafkaConnection, telemetry: Telemetry) -> None:
+        """Nothing is opened yet; the first `publish` connects."""
+        self._connection = connection
+        self._telemetry = telemetry
+        self._producer: AIOKafkaProducer | None = None
+
+    async def publish(self, messages: Sequence[OutboxMessage]) -> Sequence[str]:
+        """Send in order; the ids that the broker acknowledged, up to the first it did not."""
+        producer = await self._started()
+        sent: list[tuple[str, asyncio.Future[Any]]] = []
+        trouble = await self._send_all(producer, messages, sent)
+        done: list[str] = []
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                for message_id, acknowledgement in sent:
+                    await acknowledgement
+                    done.append(message_id)
+        except TOO_LARGE as too_large:
+            trouble = PublishRefusedError(sent[len(done)][0], type(too_large).__name__)
+        except (KafkaError, TimeoutError) as indefinite:
+            await self._throw_away(indefinite)
+            trouble = UnavailableError("publisher", type(indefinite).__name__)
+        if trouble is not None and not done:
+            raise trouble
+        return done
+
+    async def close(self) -> None:
+        """Flush and disconnect."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+    async def _send_all(
+        self, producer: AIOKafkaProducer, messages: Sequence[OutboxMessage], sent: list[tuple[str, asyncio.Future[Any]]]
+    ) -> Exception | None:
+        """Hand messages to the producer until one is refused; what refused it."""
+        for message in messages:
+            try:
+                async with asyncio.timeout(DEADLINE_SECONDS):
+                    acknowledgement = await producer.send(
+                        message.topic, value=message.value, key=message.key, headers=list(message.headers)
+                    )
+            except TOO_LARGE as too_large:
+                return PublishRefusedError(message.id, type(too_large).__name__)
+            except (KafkaError, TimeoutError) as indefinite:
+                await self._throw_away(indefinite)
+                return UnavailableError("publisher", type(indefinite).__name__)
+            sent.append((message.id, acknowledgement))
+        return None
+
+    async def _started(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            producer = AIOKafkaProducer(
+                enable_idempotence=True,
+                acks="all",
+                linger_ms=2,
+                max_request_size=MAX_REQUEST_BYTES,
+                **self._connection.client_arguments(),
+            )
+            try:
+                await asyncio.wait_for(producer.start(), START_SECONDS)
+            except (KafkaError, OSError, TimeoutError) as trouble:
+                await producer.stop()
+                raise UnavailableError("publisher", f"{type(trouble).__name__} on connecting") from trouble
+            self._producer = producer
+        return self._producer
+
+    async def _throw_away(self, trouble: BaseException) -> None:
+        """An indefinite error: the broker may have the messages or not; the same ids go out again."""
+        self._telemetry.count("publish_failures_total", reason="indefinite")
+        self._telemetry.log("warning", "the producer is rebuilt", reason=type(trouble).__name__)
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            try:
+                await asyncio.wait_for(producer.stop(), 2.0)
+            except (KafkaError, TimeoutError):
+                self._telemetry.log("warning", "the old producer did not stop in time")
