@@ -20,8 +20,9 @@ _CHUNK = 64 * 1024
 class ExchangeLimits:
     """Patience and size of one exchange.
 
-    `connect_seconds` covers the wait for a free connection, the name's resolution, TCP and TLS; `read_seconds` runs
-    from then to the last byte of the reply; a reply above `max_reply_bytes` is not read further.
+    `connect_seconds` covers the wait for a free connection, the name's resolution, TCP and TLS; `read_seconds` is the
+    longest silence after that. The whole exchange, a trickling reply included, ends after the sum of both. A reply
+    above `max_reply_bytes` is not read further.
     """
 
     connect_seconds: float = 5.0

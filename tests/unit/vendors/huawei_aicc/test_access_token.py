@@ -56,10 +56,10 @@ async def test_token_is_asked_with_key_secret_and_lifetime() -> None:
     assert orjson.loads(posted.body) == {"app_key": FAKE_APP_KEY, "app_secret": FAKE_APP_SECRET}
 
 
-async def test_token_may_come_from_another_port() -> None:
+async def test_token_may_come_from_another_host() -> None:
     exchange = ScriptedExchange(tokens_in_turn())
-    await tokens(exchange, SetClock(), token_base_url="https://aicc.example.com:28070").current()
-    assert exchange.posts[0].url.startswith("https://aicc.example.com:28070/apigovernance/")
+    await tokens(exchange, SetClock(), token_base_url="https://tokens.example.com").current()  # FAKE host
+    assert exchange.posts[0].url.startswith("https://tokens.example.com/apigovernance/")
 
 
 async def test_all_who_wait_share_one_fetch() -> None:

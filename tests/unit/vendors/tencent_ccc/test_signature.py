@@ -96,7 +96,7 @@ VECTORS = {
         "72e494ea809ad7a8c8f7a4507b9bddcbaa8e581f516e8da2f66e2c5a96525168",
         content_type=UTF8,
         service="cvm",
-        secret_key="Gu5t9xGARNpq86cd98joQYCN3" + "EXAMPLE",  # the vendor's own example key
+        secret_key="Gu5t9xGARNpq86cd98joQYCN3EXAMPLE",
     ),
     "V6 published, three headers": Vector(
         "cvm.tencentcloudapi.com",
