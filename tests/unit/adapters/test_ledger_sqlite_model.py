@@ -1,0 +1,213 @@
+"""The SQLite ledger and the fake do the same, whatever is asked of them in whatever order."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from service.adapters.ledger_sqlite import SqliteLedger
+from service.application.ports import ClaimRoom, CommandQuery, Ledger, UnavailableError
+from service.domain.binding import BindingState
+from service.domain.command import CommandState, Lane, PlanState, Session
+from service.domain.ledger_state import Changes, Fact, Keys, Known, OutboxMessage
+from tests.builders import CREATE, GROUP, NOW, make_binding, make_command, make_event, make_order, make_plan
+from tests.fakes.ledger import FakeLedger
+
+SUBJECTS = ("agent:realm/1", "agent:realm/2", "agent:realm/3")
+RESOURCES = ("extension:a/1", "extension:a/2")
+TIMES = (None, NOW - 1, NOW, NOW + 1, NOW + 2)
+
+numbers = st.integers(min_value=1, max_value=5)
+subjects, resources, times = st.sampled_from(SUBJECTS), st.sampled_from(RESOURCES), st.sampled_from(TIMES)
+
+commands = st.builds(
+    lambda plan, step_no, at, **fields: make_command(
+        make_plan(plan), step_no, order=make_order(plan, at=at), account=fields.pop("account"), **fields
+    ),
+    numbers,
+    st.integers(0, 1),
+    st.sampled_from((1, 2)),
+    account=st.sampled_from(("a", "b")),
+    subject=subjects,
+    resource=resources,
+    state=st.sampled_from((*CommandState, *[CommandState.PENDING] * 6)),
+    due_at=st.sampled_from((NOW - 1, NOW, NOW + 1, None)),
+    effective_at=times,
+    owner=st.sampled_from((None, None, None, 1, 2)),
+    attempts=st.sampled_from((0, 0, 1)),
+)
+plans = st.builds(
+    lambda number, state, subject: make_plan(number, state=state, subject=subject),
+    numbers,
+    st.sampled_from((PlanState.OPEN, PlanState.OPEN, PlanState.FAILED)),
+    subjects,
+)
+# a generation of a subject's binding never changes its resource
+bindings = st.builds(
+    lambda subject, generation, state: make_binding(
+        subject=subject, generation=generation, state=state, resource=RESOURCES[(int(subject[-1]) + generation) % 2]
+    ),
+    subjects,
+    st.integers(1, 3),
+    st.sampled_from(BindingState),
+)
+facts = st.builds(
+    Fact,
+    id=st.sampled_from(("f1", "f2", "f3")),
+    subject=subjects,
+    kind=st.just("approved"),
+    apply_id=st.none(),
+    reason=st.none(),
+    received_at=st.sampled_from((NOW, NOW + 1)),
+    taken_by=st.sampled_from((None, "command")),
+)
+messages = st.builds(
+    OutboxMessage,
+    id=st.sampled_from(("m1", "m2", "m3", "m4")),
+    topic=st.just("provisioning.results"),
+    key=st.none(),
+    value=st.just(b"{}"),
+    headers=st.just(()),
+    order_by=st.just("x"),
+    created_at=st.just(NOW),
+)
+changes = st.builds(
+    lambda made, events, **rows: (Changes(**rows, events=tuple(map(make_event, events))), made),
+    st.booleans(),
+    st.lists(numbers, max_size=2, unique=True),
+    plans=st.lists(plans, max_size=3, unique_by=lambda p: p.id).map(tuple),
+    commands=st.lists(commands, max_size=4, unique_by=lambda c: c.id).map(tuple),
+    bindings=st.lists(bindings, max_size=2, unique_by=lambda b: (b.subject, b.generation)).map(tuple),
+    facts=st.lists(facts, max_size=2, unique_by=lambda f: f.id).map(tuple),
+    outbox=st.lists(messages, max_size=2, unique_by=lambda m: m.id).map(tuple),
+)
+keys = st.builds(
+    Keys,
+    events=st.frozensets(numbers.map(lambda n: ("urn:hr", f"event-{n}")), max_size=2),
+    subjects=st.frozensets(subjects, max_size=2),
+    resources=st.frozensets(resources, max_size=2),
+    plans=st.frozensets(numbers.map(lambda n: f"plan-{n:06d}"), max_size=2),
+)
+
+Operation = tuple[str, Any]
+operations = st.lists(
+    st.one_of(
+        st.tuples(st.just("transact"), st.tuples(keys, changes)),
+        st.tuples(st.just("transact"), st.tuples(keys, changes)),
+        st.tuples(st.just("claim"), st.tuples(st.sampled_from((NOW, NOW + 1)), st.integers(1, 3))),
+        st.tuples(st.just("release"), st.lists(numbers.map(lambda n: f"plan-{n:06d}-0"), max_size=2)),
+        st.tuples(st.just("open_session"), st.none()),
+        st.tuples(st.just("orphans"), st.none()),
+        st.tuples(st.just("next_due"), st.sampled_from((NOW - 2, NOW, NOW + 1))),
+        st.tuples(st.just("slots"), st.tuples(st.integers(1, 3), st.sampled_from((NOW, NOW + 30)))),
+        st.tuples(st.just("published"), st.sampled_from(("m1", "m2", "m9"))),
+        st.tuples(st.just("look"), st.sampled_from((*CommandState, None))),
+        st.tuples(st.just("restart"), st.none()),
+    ),
+    max_size=25,
+)
+
+
+class Driver:
+    """Does the operations to one ledger and says what came of each."""
+
+    def __init__(self, ledger: Ledger, reopen: Callable[[], Awaitable[Ledger]]) -> None:
+        self.ledger, self._reopen = ledger, reopen
+        self._session = Session(1, "nobody")
+
+    async def do(self, operation: Operation) -> object:
+        name, argument = operation
+        try:
+            return await getattr(self, f"_{name}")(argument)
+        except (ValueError, UnavailableError) as error:
+            return type(error)
+
+    async def _transact(self, argument: Any) -> object:
+        keys, (change, with_plans) = argument
+        if with_plans:  # most of the time the plans of the commands come along
+            missing = {c.plan_id: make_plan(int(c.plan_id[-6:])) for c in change.commands}
+            missing |= {plan.id: plan for plan in change.plans}
+            change = dataclasses.replace(change, plans=tuple(missing.values()))
+        seen: list[Known] = []
+
+        def decide(known: Known) -> Changes:
+            seen.append(known)
+            decided: Changes = change
+            return decided
+
+        try:
+            return [await self.ledger.transact(keys, decide), seen]
+        except ValueError:
+            return ["refused", seen]
+
+    async def _claim(self, argument: Any) -> object:
+        now, number = argument
+        room = ClaimRoom(quota_group=GROUP, operation=CREATE, lane=Lane.LIVE, room=number)
+        return list(await self.ledger.claim(self._session, now, (room,)))
+
+    async def _release(self, argument: list[str]) -> None:
+        await self.ledger.release(self._session, argument)
+
+    async def _open_session(self, _: None) -> object:
+        self._session = await self.ledger.open_session("me", NOW)
+        return self._session
+
+    async def _orphans(self, _: None) -> object:
+        return list(await self.ledger.orphans(self._session))
+
+    async def _next_due(self, now: float) -> object:
+        return await self.ledger.next_due(now)
+
+    async def _slots(self, argument: Any) -> object:
+        count, not_before = argument
+        return await self.ledger.reserve_slots(GROUP, CREATE, count=count, spacing=0.5, not_before=not_before)
+
+    async def _published(self, message_id: str) -> object:
+        await self.ledger.mark_published([message_id], NOW)
+        return [dataclasses.replace(m, seq=0) for m in await self.ledger.unpublished(10)]
+
+    async def _look(self, state: CommandState | None) -> object:
+        query = CommandQuery(states=() if state is None else (state,))
+        found = list(await self.ledger.commands(query))
+        stories = [await self.ledger.story(command.id) for command in found]
+        return [found, stories, list(await self.ledger.plans(CommandQuery())), await self.ledger.counts()]
+
+    async def _restart(self, _: None) -> object:
+        self.ledger = await self._reopen()
+        return await self._open_session(None)
+
+
+async def compare(steps: list[Operation], path: Path) -> None:
+    fake, sqlite = FakeLedger(), await SqliteLedger.open(path)
+
+    async def reopen_fake() -> Ledger:
+        nonlocal fake
+        fake = fake.reopen()
+        return fake
+
+    async def reopen_sqlite() -> Ledger:
+        nonlocal sqlite
+        await sqlite.close()
+        sqlite = await SqliteLedger.open(path)
+        return sqlite
+
+    one, other = Driver(fake, reopen_fake), Driver(sqlite, reopen_sqlite)
+    try:
+        for step in [("open_session", None), *steps, ("look", None)]:
+            assert await one.do(step) == await other.do(step), step
+    finally:
+        await sqlite.close()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@given(steps=operations)
+def test_sqlite_and_the_fake_agree_on_everything(steps: list[Operation]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(compare(steps, Path(folder) / "ledger.db"))
