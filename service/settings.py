@@ -1,0 +1,486 @@
+"""Every setting: type, default, meaning. Read once from a YAML file and the environment; all faults told at once."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import stat
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import phonenumbers
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    SerializeAsAny,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from service.adapters.configuration_sources import (
+    Document,
+    SettingsFault,
+    overlay,
+    read_environment,
+    read_yaml,
+    variable,
+)
+from service.adapters.kafka_connection import KafkaConnection, SecurityProtocol
+from service.domain.account import Account
+from service.domain.planning import PlanningPolicy, TopicDefaults
+from service.domain.settling import SettlingPolicy
+from service.domain.taking_in import IntakePolicy
+from service.vendors.http_exchange import ExchangeLimits
+from service.vendors.registry import VENDORS
+from service.vendors.wire_settings import SecretFile, value_or_file
+
+SQLITE: Final = "sqlite:///"
+
+
+class _Part(BaseModel):
+    """One section; exact about its names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _readable(path: str) -> str:
+    if not Path(path).is_file():
+        raise ValueError("no such file")
+    return path
+
+
+FilePath = Annotated[str, AfterValidator(_readable)]
+
+
+class KafkaSecuritySettings(_Part):
+    """How brokers are spoken to."""
+
+    protocol: SecurityProtocol = Field(default="PLAINTEXT", description="as the brokers' listener")
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(default="PLAIN", description="with SASL")
+    username: str | None = Field(default=None, min_length=1, description="with SASL")
+    password_file: SecretFile | None = Field(default=None, exclude=True, description="file with the SASL password")
+    password: SecretStr | None = Field(default=None, validate_default=True, description="the SASL password")
+    ca_file: FilePath | None = Field(default=None, description="PEM file of the authorities trusted; else the system's")
+    cert_file: FilePath | None = Field(default=None, description="PEM file of the client's certificate")
+    key_file: FilePath | None = Field(default=None, description="PEM file of the client's private key")
+
+    @field_validator("password")
+    @classmethod
+    def _value_or_file(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        return value_or_file(value, info)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.protocol.startswith("SASL") and (self.username is None or self.password is None):
+            raise ValueError(f"{self.protocol} needs username and password (or password_file)")
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("key_file needs cert_file")
+        return self
+
+
+class KafkaSettings(_Part):
+    """Where events come from and results go."""
+
+    bootstrap_servers: str = Field(
+        default="127.0.0.1:9092",
+        pattern=r"^[^\s,:@/]+:\d+(,[^\s,:@/]+:\d+)*$",
+        description="host:port, comma-separated",
+    )
+    group_id: str = Field(default="cordboard", min_length=1, max_length=249, description="the consumer group")
+    topics: tuple[str, ...] = Field(
+        default=("hr.events", "crm.events"), min_length=1, description="topics that are read"
+    )
+    session_timeout_ms: int = Field(default=10_000, ge=1_000, description="a member silent for longer is taken as gone")
+    max_poll_interval_ms: int = Field(default=300_000, ge=1_000, description="longest time between two fetches")
+    max_poll_records: int = Field(default=500, ge=1, le=10_000, description="most records of one batch")
+    security: KafkaSecuritySettings = Field(default=KafkaSecuritySettings(), description="how brokers are spoken to")
+
+
+def _loopback(host: str) -> str:
+    try:
+        if host == "localhost" or ip_address(host).is_loopback:
+            return host
+    except ValueError:
+        pass
+    raise ValueError("must be a loopback address: the HTTP API has no tokens yet, so nobody else may reach it")
+
+
+class HttpSettings(_Part):
+    """The read-only HTTP API, with health and metrics."""
+
+    host: Annotated[str, AfterValidator(_loopback)] = Field(default="127.0.0.1", description="loopback only, for now")
+    port: int = Field(default=8080, ge=0, le=65_535, description="0: a free one")
+
+
+class TopicSettings(_Part):
+    """What a topic's events mean where they do not say it."""
+
+    account: str | None = Field(default=None, description="account of events that name none")
+    realm: str = Field(default="default", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="whose agent ids these are")
+
+
+class LimitsSettings(_Part):
+    """Sizes."""
+
+    max_event_bytes: int = Field(default=1_048_576, ge=1_024, description="larger records are dead-lettered as digest")
+
+
+class TimingSettings(_Part):
+    """Times in seconds."""
+
+    approval_poll_seconds: float = Field(default=300.0, ge=1, description="between two looks for a number's approval")
+    shutdown_seconds: float = Field(default=25.0, ge=1, le=600, description="for calls in flight after SIGTERM")
+    connect_seconds: float = Field(default=5.0, gt=0, le=60, description="for a connection to a vendor")
+    read_seconds: float = Field(default=30.0, gt=0, le=300, description="from there to the last byte of a reply")
+
+
+class QuotaSettings(_Part):
+    """How exactly vendors' quotas are used."""
+
+    margin: float = Field(default=0.02, ge=0, le=0.5, description="share of a quota left unused, against late arrivals")
+    lead_seconds: float = Field(default=0.2, gt=0, le=1, description="how long before its moment a slot is taken")
+
+
+class LogSettings(_Part):
+    """Log lines, as JSON."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="the least that is written")
+
+
+def _fault_at(field: str, message: str) -> ValidationError:
+    error = PydanticCustomError("setting", "{message}", {"message": message})
+    return ValidationError.from_exception_data("setting", [InitErrorDetails(type=error, loc=(field,), input=None)])
+
+
+def _by_vendor(value: object, _: object) -> Account:
+    """Validate an account with the model of its vendor's room."""
+    if isinstance(value, Account):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError("must be a mapping of settings")  # noqa: TRY004 - what pydantic turns into a fault
+    vendor = VENDORS.get(str(value.get("vendor")))
+    if vendor is None:
+        raise _fault_at("vendor", f"is needed: one of {', '.join(VENDORS)}")
+    return vendor.account_model.model_validate(value)
+
+
+AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+AnyAccount = Annotated[SerializeAsAny[Account], WrapValidator(_by_vendor)]
+
+
+class Settings(BaseSettings):
+    """All settings of one process. Made by `load_settings`; making one reads nothing from anywhere."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CORDBOARD_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    kafka: KafkaSettings = Field(default=KafkaSettings(), description="where events come from and results go")
+    ledger: str = Field(
+        default="sqlite:///cordboard.db", description="the ledger: sqlite:///path, from the working folder"
+    )
+    http: HttpSettings = Field(default=HttpSettings(), description="the read-only HTTP API, with health and metrics")
+    defaults: dict[str, TopicSettings] = Field(default_factory=dict, description="by topic: what its events leave out")
+    accounts: dict[AccountName, AnyAccount] = Field(default_factory=dict, description="vendor accounts by name")
+    limits: LimitsSettings = Field(default=LimitsSettings(), description="sizes")
+    timing: TimingSettings = Field(default=TimingSettings(), description="times in seconds")
+    quota: QuotaSettings = Field(default=QuotaSettings(), description="how exactly vendors' quotas are used")
+    log: LogSettings = Field(default=LogSettings(), description="log lines, as JSON")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - as the base class
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """`load_settings` has read the sources, to tell every fault of theirs."""
+        return (init_settings,)
+
+    @field_validator("ledger")
+    @classmethod
+    def _is_sqlite(cls, ledger: str) -> str:
+        if ledger.startswith(("postgresql:", "postgres:")):
+            raise ValueError("PostgreSQL is not supported yet: use sqlite:///path")
+        path = ledger.removeprefix(SQLITE)
+        if not ledger.startswith(SQLITE) or not path or path.startswith(":") or path.endswith("/"):
+            raise ValueError("must be sqlite:///path of a file")
+        return ledger
+
+    @field_validator("accounts", mode="before")
+    @classmethod
+    def _name_by_key(cls, accounts: object) -> object:
+        if not isinstance(accounts, dict):
+            return accounts
+        return {k: {**v, "name": k} if isinstance(v, dict) else v for k, v in accounts.items()}
+
+    @property
+    def ledger_path(self) -> Path:
+        """The SQLite file."""
+        return Path(self.ledger.removeprefix(SQLITE))
+
+    def planning_policy(self) -> PlanningPolicy:
+        """What planning decides by."""
+        defaults = {t: TopicDefaults(account=d.account, realm=d.realm) for t, d in self.defaults.items()}
+        return PlanningPolicy(accounts=dict(self.accounts), defaults=defaults)
+
+    def settling_policy(self) -> SettlingPolicy:
+        """What settling decides by."""
+        return SettlingPolicy(approval_poll_seconds=self.timing.approval_poll_seconds)
+
+    def intake_policy(self) -> IntakePolicy:
+        """What intake decides by."""
+        return IntakePolicy(
+            planning=self.planning_policy(),
+            settling=self.settling_policy(),
+            max_event_bytes=self.limits.max_event_bytes,
+        )
+
+    def exchange_limits(self) -> ExchangeLimits:
+        """Patience with vendors."""
+        return ExchangeLimits(connect_seconds=self.timing.connect_seconds, read_seconds=self.timing.read_seconds)
+
+    def kafka_connection(self) -> KafkaConnection:
+        """How Kafka is reached."""
+        security = self.kafka.security
+        return KafkaConnection(
+            bootstrap_servers=self.kafka.bootstrap_servers,
+            protocol=security.protocol,
+            mechanism=security.mechanism,
+            username=security.username,
+            password=None if security.password is None else security.password.get_secret_value(),
+            ca_file=security.ca_file,
+            cert_file=security.cert_file,
+            key_file=security.key_file,
+        )
+
+    def secrets(self) -> Iterator[str]:
+        """Every secret value, to be hidden wherever it turns up."""
+        yield from _secrets_in(self)
+
+
+def _secrets_in(value: object) -> Iterator[str]:
+    match value:
+        case SecretStr():
+            yield value.get_secret_value()
+        case BaseModel():
+            for name in type(value).model_fields:
+                yield from _secrets_in(getattr(value, name))
+        case Mapping():
+            for item in value.values():
+                yield from _secrets_in(item)
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Everything that is wrong with a configuration, by path."""
+
+    faults: tuple[SettingsFault, ...]
+
+    def __iter__(self) -> Iterator[SettingsFault]:
+        return iter(self.faults)
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings | Faults:
+    """Settings from a YAML file (None: no file) and `CORDBOARD_…` variables, which win; else all that is wrong."""
+    file = {} if path is None else read_yaml(path)
+    if isinstance(file, SettingsFault):
+        return Faults((file,))
+    given, faults = read_environment(Settings, environ)
+    document = overlay(file, _as_spelt(given, file))
+    faults += [*_secrets_in_file(file), *_across(document)]
+    try:
+        settings = Settings(**{key: value for key, value in document.items() if not key.startswith("_")})
+    except ValidationError as error:
+        details = error.errors(include_input=False, include_url=False)
+        return Faults(_in_order([*faults, *(_told(detail, document) for detail in details)]))
+    return Faults(_in_order(faults)) if faults else settings
+
+
+def _in_order(faults: Sequence[SettingsFault]) -> tuple[SettingsFault, ...]:
+    """Sorted; a place that is named twice is told once."""
+    return tuple({fault.path: fault for fault in sorted(faults, reverse=True)}.values())[::-1]
+
+
+# --- what one model can't see: the file's secrets, other sections, the file system ------------------------------------
+
+
+@cache
+def _secret_names() -> frozenset[str]:
+    """Fields that come from the environment or a file of their own, never from the YAML file."""
+    models: tuple[type[BaseModel], ...] = (
+        KafkaSecuritySettings,
+        *(vendor.account_model for vendor in VENDORS.values()),
+    )
+    return frozenset(name for model in models for name in model.model_fields if f"{name}_file" in model.model_fields)
+
+
+def _leaves(document: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
+    if isinstance(document, dict):
+        for key, value in document.items():
+            yield from _leaves(value, (*path, str(key)))
+    else:
+        yield path, document
+
+
+def _secrets_in_file(file: Document) -> Iterator[SettingsFault]:
+    for path, value in _leaves(file):
+        if path[-1].lower() in _secret_names() and value is not None:
+            instead = f"set {variable(*path)}, or name a file in {path[-1]}_file"
+            yield SettingsFault(_dotted(path), f"a secret may not stand in this file: {instead}")
+
+
+def _across(document: Document) -> Iterator[SettingsFault]:
+    yield from (SettingsFault(_dotted((key,)), "no such setting") for key in document if key.startswith("_"))
+    yield from _open_secret_files(document)
+    yield from _topic_defaults(document)
+    accounts = document.get("accounts")
+    for name, account in accounts.items() if isinstance(accounts, dict) else ():
+        if isinstance(account, dict):
+            yield from _account(str(name), account)
+
+
+def _open_secret_files(document: Document) -> Iterator[SettingsFault]:
+    for path, value in _leaves(document):
+        secret = path[-1] == "key_file" or path[-1].removesuffix("_file") in _secret_names()
+        if secret and path[-1].endswith("_file") and isinstance(value, str) and _open_to_all(value):
+            yield SettingsFault(_dotted(path), "the file can be read by everybody: take others' rights away (chmod o=)")
+
+
+def _open_to_all(path: str) -> bool:
+    try:
+        return bool(Path(path).stat().st_mode & stat.S_IROTH)
+    except (OSError, ValueError):
+        return False  # the field itself says that it can't be read
+
+
+def _topic_defaults(document: Document) -> Iterator[SettingsFault]:
+    kafka, defaults, accounts = (document.get(name) or {} for name in ("kafka", "defaults", "accounts"))
+    topics = kafka.get("topics") if isinstance(kafka, dict) else None
+    read = topics if isinstance(topics, list) else KafkaSettings().topics
+    for topic, settings in defaults.items() if isinstance(defaults, dict) else ():
+        if topic not in read:
+            yield SettingsFault(_dotted(("defaults", topic)), f"no such topic is read{_meant(topic, read)}")
+        account = settings.get("account") if isinstance(settings, dict) else None
+        if isinstance(account, str) and isinstance(accounts, dict) and account not in accounts:
+            message = f"no such account is configured{_meant(account, accounts)}"
+            yield SettingsFault(_dotted(("defaults", topic, "account")), message)
+
+
+def _account(name: str, account: Document) -> Iterator[SettingsFault]:
+    zone, country, quotas = account.get("time_zone"), account.get("country"), account.get("quotas")
+    if isinstance(zone, str) and not _is_zone(zone):
+        yield SettingsFault(_dotted(("accounts", name, "time_zone")), "must be an IANA time zone, as Asia/Shanghai")
+    if isinstance(country, str) and re.fullmatch("[A-Z]{2}", country) and country not in phonenumbers.SUPPORTED_REGIONS:
+        yield SettingsFault(_dotted(("accounts", name, "country")), "is no country with a numbering plan (ISO 3166)")
+    vendor = VENDORS.get(str(account.get("vendor")))
+    if vendor is None or not isinstance(quotas, dict):
+        return
+    calls = [*(call.rpartition(".")[2] for call in vendor.calls), "default"]
+    for operation in quotas:
+        if operation not in calls:
+            message = f"{vendor.name} has no such operation{_meant(operation, calls)}"
+            yield SettingsFault(_dotted(("accounts", name, "quotas", operation)), message)
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def _as_spelt(given: Document, file: Document) -> Document:
+    """Variables know no dots and no capitals: give topics and operations their own spelling back."""
+    kafka = {**(file.get("kafka") or {}), **(given.get("kafka") or {})} if isinstance(file.get("kafka"), dict) else {}
+    topics = kafka.get("topics") or KafkaSettings().topics
+    spelt = dict(given)
+    if isinstance(given.get("defaults"), dict):
+        spelt["defaults"] = _respelt(given["defaults"], topics)
+    for name, account in (given.get("accounts") or {}).items() if isinstance(given.get("accounts"), dict) else ():
+        if isinstance(account, dict) and isinstance(account.get("quotas"), dict):
+            calls = [call.rpartition(".")[2] for vendor in VENDORS.values() for call in vendor.calls]
+            spelt["accounts"] = {**spelt["accounts"], name: {**account, "quotas": _respelt(account["quotas"], calls)}}
+    return spelt
+
+
+def _respelt(document: Document, names: Sequence[str]) -> Document:
+    spelling = {re.sub(r"[.-]", "_", name).lower(): name for name in names}
+    return {spelling.get(key.lower(), key): value for key, value in document.items()}
+
+
+# --- saying it --------------------------------------------------------------------------------------------------------
+
+
+def _told(detail: ErrorDetails, document: Document) -> SettingsFault:
+    """A fault of pydantic's in a sentence; its own messages repeat no value once those here are replaced."""
+    location = tuple(str(part) for part in detail["loc"] if part != "[key]")
+    path = _dotted(location)
+    match detail["type"]:
+        case "extra_forbidden":
+            known = _known_names(location[:-1], document)
+            return SettingsFault(path, f"no such setting{_meant(location[-1], known)}")
+        case "missing":
+            return SettingsFault(path, "is needed")
+        case "string_pattern_mismatch" if location[:1] == ("accounts",) and len(location) == 2:
+            return SettingsFault(path, "an account's name is lower-case letters, digits and _, a letter first")
+        case "string_pattern_mismatch" if location[-1] == "bootstrap_servers":
+            return SettingsFault(path, "must be host:port, several separated by commas")
+        case "string_type":
+            return SettingsFault(path, "must be text (YAML reads bare numbers, yes and no as something else: quote it)")
+    message = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    message = re.sub(r"^(String|Value|Tuple|List) should", "must", message)
+    if message.endswith("_file is needed"):
+        message += f" (or the variable {variable(*location)})"
+    return SettingsFault(path, message)
+
+
+def _dotted(path: Sequence[str]) -> str:
+    """A path as it is shown: a key that was pasted in by mistake is cut to what keys look like."""
+    return ".".join(re.sub(r"[^\w.:-]", "?", part)[:64] for part in path) or "(file)"
+
+
+def _meant(wrong: str, known: object) -> str:
+    near = difflib.get_close_matches(
+        wrong, [str(name) for name in typing.cast("Sequence[str]", known)], n=1, cutoff=0.5
+    )
+    return f"; did you mean `{near[0]}`?" if near else ""
+
+
+def _known_names(path: tuple[str, ...], document: Document) -> Sequence[str]:
+    """The names that a section knows."""
+    model: type[BaseModel] | None = Settings
+    for depth, part in enumerate(path):
+        if path[0] == "accounts" and depth == 1:
+            vendor = VENDORS.get(str(document["accounts"][part].get("vendor")))
+            model = None if vendor is None else vendor.account_model
+        elif path[0] == "defaults" and depth == 1:
+            model = TopicSettings
+        elif model is not None and not (depth == 0 and part in {"accounts", "defaults"}):
+            model = section_model(model.model_fields[part].annotation) if part in model.model_fields else None
+    return [] if model is None else list(model.model_fields)
+
+
+def section_model(annotation: object) -> type[BaseModel] | None:
+    """The model behind a field's annotation, if it is a section."""
+    candidates = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
