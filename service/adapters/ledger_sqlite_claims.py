@@ -160,7 +160,7 @@ def _fill(connection: sqlite3.Connection, turns: Turns, now: float, room: ClaimR
     accounts = list(_waiting_accounts(connection, key)) if room.room > 0 else []
     last = turns.last.get(key, "")
     in_turn = [name for name in accounts if name > last] + [name for name in accounts if name <= last]
-    queues = {name: iter(_free(connection, turns, now, room, name)) for name in in_turn}
+    queues = {name: _free(connection, turns, now, room, name) for name in in_turn}
     taken: list[Command] = []
     busy: set[str] = set()
     while queues and len(taken) < room.room:
@@ -185,18 +185,20 @@ def _waiting_accounts(connection: sqlite3.Connection, key: RoomKey) -> Iterator[
         row = connection.execute(SELECT_NEXT_ACCOUNT, (*key, row[0])).fetchone()
 
 
-def _free(connection: sqlite3.Connection, turns: Turns, now: float, room: ClaimRoom, account: str) -> list[Command]:
-    """An account's next due commands that nothing stands in the way of, from one page of bounded size."""
+def _free(connection: sqlite3.Connection, turns: Turns, now: float, room: ClaimRoom, account: str) -> Iterator[Command]:
+    """An account's next due commands that nothing stands in the way of, read as they are asked for, up to a page."""
     key = ((room.quota_group, room.operation, str(room.lane)), account)
     place, page = turns.places.pop(key, START), room.room * 4 + 50
     names = {"quota_group": room.quota_group, "operation": room.operation, "lane": room.lane, "account": account}
     spot = {"due_at": place[0], "arrival": place[1], "step_no": place[2]}
-    scanned = connection.execute(SELECT_DUE, {**names, **spot, "now": now, "page": page}).fetchall()
-    free = [rows.command(row) for row in scanned if not row[-1]]
-    if len(free) < room.room and len(scanned) == page:
-        stopped = rows.command(scanned[-1])
+    left, row = page, None
+    for row in connection.execute(SELECT_DUE, {**names, **spot, "now": now, "page": page}):
+        left -= 1
+        if not row[-1]:
+            yield rows.command(row)
+    if row is not None and left == 0:
+        stopped = rows.command(row)
         turns.places[key] = (stopped.due_at or 0.0, stopped.order.arrival, stopped.step_no)
-    return free
 
 
 def reserve_slots(

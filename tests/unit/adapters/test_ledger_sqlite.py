@@ -273,6 +273,7 @@ async def test_closing_finishes_what_waits_and_folds_the_log_into_the_file(path:
 
 # ---------------------------------------------------------------------- durability
 
+ROOT = Path(__file__).parents[3]
 WRITER = """
 import asyncio, sys
 from service.adapters.ledger_sqlite import SqliteLedger
@@ -293,7 +294,7 @@ asyncio.run(main())
 
 async def test_what_was_acknowledged_survives_kill_9(path: Path) -> None:
     writer = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", WRITER, str(path), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", WRITER, str(path), stdout=asyncio.subprocess.PIPE, cwd=ROOT
     )
     assert writer.stdout is not None
     acknowledged = [int(await writer.stdout.readline()) for _ in range(200)]
