@@ -1,0 +1,86 @@
+"""Kafka in memory, as the application sees it: records to fetch, messages published."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from service.application.ports import PublishRefusedError, UnavailableError
+from service.domain.ledger_state import OutboxMessage
+from service.domain.record_reading import Record
+
+
+@dataclass(slots=True)
+class FakeEventSource:
+    """The port `EventSource`: hands out what was put in, `batch` at a time, and remembers what may be committed.
+
+    `on_taken` lets a test look at the world at the moment an offset is let go.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    batch: int = 100
+    committed: list[Record] = field(default_factory=list)
+    trouble: list[Exception] = field(default_factory=list)
+    fetches: int = 0
+    on_taken: Callable[[Sequence[Record]], None] = lambda records: None
+
+    def add(self, value: object, *, topic: str = "hr.events", key: bytes | None = b"key") -> Record:
+        """Append a record to a topic's only partition; what is not bytes or None is written as JSON."""
+        offset = sum(record.topic == topic for record in (*self.records, *self.committed))
+        raw = value if value is None or isinstance(value, bytes) else orjson.dumps(value)
+        record = Record(
+            topic=topic, partition=0, offset=offset, key=key, value=raw, headers=(), timestamp_ms=1_800_000_000_000
+        )
+        self.records.append(record)
+        return record
+
+    async def fetch(self) -> Sequence[Record]:
+        """The next records; none if there are none."""
+        self.fetches += 1
+        await asyncio.sleep(0)
+        if self.trouble:
+            raise self.trouble.pop(0)
+        taken, self.records = self.records[: self.batch], self.records[self.batch :]
+        return taken
+
+    def taken(self, records: Sequence[Record]) -> None:
+        """Remember."""
+        self.on_taken(records)
+        self.committed += records
+
+
+@dataclass(slots=True)
+class FakePublisher:
+    """The port `Publisher`: an ordered log.
+
+    `away` raises UnavailableError that often; `stop_after` acknowledges only so many of a batch; a value of more than
+    `most_bytes` is refused, at the head of a batch only, as a real producer's order demands.
+    """
+
+    most_bytes: int = 1_000_000
+    away: int = 0
+    stop_after: int | None = None
+    log: list[OutboxMessage] = field(default_factory=list)
+
+    async def publish(self, messages: Sequence[OutboxMessage]) -> Sequence[str]:
+        """Append in order; the ids that were."""
+        await asyncio.sleep(0)
+        if self.away:
+            self.away -= 1
+            raise UnavailableError("publisher", "away")
+        done: list[str] = []
+        for message in messages[: self.stop_after]:
+            if len(message.value or b"") > self.most_bytes:
+                if not done:
+                    raise PublishRefusedError(message.id, "MessageSizeTooLargeError")
+                break
+            self.log.append(message)
+            done.append(message.id)
+        return done
+
+    def types(self) -> list[str]:
+        """The types of the events published, in order; a dead letter counts as its topic."""
+        return [str(orjson.loads(m.value)["type"]) if m.value and m.value[:1] == b"{" else m.topic for m in self.log]

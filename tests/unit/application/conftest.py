@@ -1,0 +1,34 @@
+"""What every step's tests stand on: virtual time, telemetry that remembers, the ledger in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from service.domain.command import Session
+from tests.fakes.clock import VirtualClock
+from tests.fakes.ledger import FakeLedger
+from tests.fakes.telemetry import RecordingTelemetry
+
+
+@pytest.fixture
+async def clock() -> AsyncIterator[VirtualClock]:
+    with VirtualClock().driving(asyncio.get_running_loop()) as clock:
+        yield clock
+
+
+@pytest.fixture
+def telemetry() -> RecordingTelemetry:
+    return RecordingTelemetry()
+
+
+@pytest.fixture
+def ledger() -> FakeLedger:
+    return FakeLedger()
+
+
+@pytest.fixture
+async def session(ledger: FakeLedger, clock: VirtualClock) -> Session:
+    return await ledger.open_session("me", clock.now())
