@@ -74,7 +74,9 @@ async def _pause(pause: float, clock: Clock, stopping: Stopping) -> float:
     """Sleep, but not past a request to stop; the next pause."""
     sleeping = asyncio.ensure_future(clock.sleep(pause))
     asked = asyncio.ensure_future(stopping.wait())
-    _, pending = await asyncio.wait({sleeping, asked}, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
+    try:
+        await asyncio.wait({sleeping, asked}, return_when=asyncio.FIRST_COMPLETED)
+    finally:  # also when the loop itself is cancelled
+        sleeping.cancel()
+        asked.cancel()
     return min(pause * 2, LONGEST_PAUSE)
