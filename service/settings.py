@@ -348,14 +348,25 @@ def _secrets_in_file(file: Document) -> Iterator[SettingsFault]:
             yield SettingsFault(_dotted(path), f"a secret may not stand in this file: {instead}")
 
 
+def _part(document: Document, *path: str) -> Document:
+    """A section as far as it is one; whoever validates says so where it is none."""
+    for name in path:
+        found = document.get(name)
+        document = found if isinstance(found, dict) else {}
+    return document
+
+
+def _topics_read(document: Document) -> Sequence[str]:
+    topics = _part(document, "kafka").get("topics")
+    return [str(topic) for topic in topics] if isinstance(topics, list) else KafkaSettings().topics
+
+
 def _across(document: Document) -> Iterator[SettingsFault]:
     yield from (SettingsFault(_dotted((key,)), "no such setting") for key in document if key.startswith("_"))
     yield from _open_secret_files(document)
     yield from _topic_defaults(document)
-    accounts = document.get("accounts")
-    for name, account in accounts.items() if isinstance(accounts, dict) else ():
-        if isinstance(account, dict):
-            yield from _account(str(name), account)
+    for name in _part(document, "accounts"):
+        yield from _account(name, _part(document, "accounts", name))
 
 
 def _open_secret_files(document: Document) -> Iterator[SettingsFault]:
@@ -373,14 +384,12 @@ def _open_to_all(path: str) -> bool:
 
 
 def _topic_defaults(document: Document) -> Iterator[SettingsFault]:
-    kafka, defaults, accounts = (document.get(name) or {} for name in ("kafka", "defaults", "accounts"))
-    topics = kafka.get("topics") if isinstance(kafka, dict) else None
-    read = topics if isinstance(topics, list) else KafkaSettings().topics
-    for topic, settings in defaults.items() if isinstance(defaults, dict) else ():
+    read, accounts = _topics_read(document), _part(document, "accounts")
+    for topic in _part(document, "defaults"):
         if topic not in read:
             yield SettingsFault(_dotted(("defaults", topic)), f"no such topic is read{_meant(topic, read)}")
-        account = settings.get("account") if isinstance(settings, dict) else None
-        if isinstance(account, str) and isinstance(accounts, dict) and account not in accounts:
+        account = _part(document, "defaults", topic).get("account")
+        if isinstance(account, str) and account not in accounts:
             message = f"no such account is configured{_meant(account, accounts)}"
             yield SettingsFault(_dotted(("defaults", topic, "account")), message)
 
@@ -392,12 +401,10 @@ def _account(name: str, account: Document) -> Iterator[SettingsFault]:
     if isinstance(country, str) and re.fullmatch("[A-Z]{2}", country) and country not in phonenumbers.SUPPORTED_REGIONS:
         yield SettingsFault(_dotted(("accounts", name, "country")), "is no country with a numbering plan (ISO 3166)")
     vendor = VENDORS.get(str(account.get("vendor")))
-    if vendor is None or not isinstance(quotas, dict):
-        return
-    calls = [*(call.rpartition(".")[2] for call in vendor.calls), "default"]
-    for operation in quotas:
+    calls = [] if vendor is None else [*(call.rpartition(".")[2] for call in vendor.calls), "default"]
+    for operation in quotas if vendor is not None and isinstance(quotas, dict) else ():
         if operation not in calls:
-            message = f"{vendor.name} has no such operation{_meant(operation, calls)}"
+            message = f"the vendor has no such operation{_meant(operation, calls)}"
             yield SettingsFault(_dotted(("accounts", name, "quotas", operation)), message)
 
 
@@ -411,15 +418,14 @@ def _is_zone(name: str) -> bool:
 
 def _as_spelt(given: Document, file: Document) -> Document:
     """Variables know no dots and no capitals: give topics and operations their own spelling back."""
-    kafka = {**(file.get("kafka") or {}), **(given.get("kafka") or {})} if isinstance(file.get("kafka"), dict) else {}
-    topics = kafka.get("topics") or KafkaSettings().topics
     spelt = dict(given)
-    if isinstance(given.get("defaults"), dict):
-        spelt["defaults"] = _respelt(given["defaults"], topics)
-    for name, account in (given.get("accounts") or {}).items() if isinstance(given.get("accounts"), dict) else ():
-        if isinstance(account, dict) and isinstance(account.get("quotas"), dict):
-            calls = [call.rpartition(".")[2] for vendor in VENDORS.values() for call in vendor.calls]
-            spelt["accounts"] = {**spelt["accounts"], name: {**account, "quotas": _respelt(account["quotas"], calls)}}
+    if _part(given, "defaults"):
+        topics = _topics_read(given if "topics" in _part(given, "kafka") else file)
+        spelt["defaults"] = _respelt(_part(given, "defaults"), topics)
+    calls = [call.rpartition(".")[2] for vendor in VENDORS.values() for call in vendor.calls]
+    for name, account in _part(given, "accounts").items():
+        if quotas := _part(given, "accounts", name, "quotas"):
+            spelt["accounts"] = {**spelt["accounts"], name: {**account, "quotas": _respelt(quotas, calls)}}
     return spelt
 
 
@@ -471,7 +477,7 @@ def _known_names(path: tuple[str, ...], document: Document) -> Sequence[str]:
     model: type[BaseModel] | None = Settings
     for depth, part in enumerate(path):
         if path[0] == "accounts" and depth == 1:
-            vendor = VENDORS.get(str(document["accounts"][part].get("vendor")))
+            vendor = VENDORS.get(str(_part(document, "accounts", part).get("vendor")))
             model = None if vendor is None else vendor.account_model
         elif path[0] == "defaults" and depth == 1:
             model = TopicSettings

@@ -102,11 +102,13 @@ class _Environment(EnvSettingsSource):
     def _load_env_vars(self) -> Mapping[str, str | None]:
         return {name.lower(): value for name, value in self._environ.items() if value != ""}
 
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ARG002 - as the base
+    def decode_complex_value(self, field_name: str, field: FieldInfo | None, value: Any) -> Any:  # noqa: ARG002 - as the base
+        """Lists and mappings; where the field is not known (a vendor's own), other text stays what it is."""
         try:
-            return orjson.loads(value)
+            decoded = orjson.loads(value)
         except orjson.JSONDecodeError:
-            return [part.strip() for part in str(value).split(",")]
+            return value if field is None else [part.strip() for part in str(value).split(",")]
+        return decoded if field is not None or isinstance(decoded, list | dict) else value
 
 
 def read_environment(model: type[BaseSettings], environ: Mapping[str, str]) -> tuple[Document, list[SettingsFault]]:
