@@ -1,12 +1,14 @@
-"""Telemetry that remembers."""
+"""Telemetry that remembers: what was counted, measured, said and reported; exact about the catalogue."""
 
 from __future__ import annotations
 
-from collections import Counter as Tally
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import Any
 
-from service.application.telemetry import CATALOGUE, Counter, Gauge, Histogram
+from service.application import telemetry as catalogue
+from service.application.telemetry import CATALOGUE
+
+Series = tuple[str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,52 +17,54 @@ class Line:
 
     level: str
     event: str
-    fields: dict[str, Any]
+    fields: dict[str, object] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
 class RecordingTelemetry:
-    """The port `Telemetry`; refuses a figure whose labels the catalogue does not name."""
+    """The port `Telemetry` in memory. Raises ValueError for a figure that the catalogue does not know so."""
 
-    counts: Tally[tuple[str, tuple[tuple[str, str], ...]]] = field(default_factory=Tally)
-    observed: list[tuple[str, float, dict[str, str]]] = field(default_factory=list)
-    levels: dict[str, float] = field(default_factory=dict)
-    lines: list[Line] = field(default_factory=list)
-    parts: dict[str, bool] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.counts: Counter[Series] = Counter()
+        self.observations: defaultdict[Series, list[float]] = defaultdict(list)
+        self.levels: dict[Series, float] = {}
+        self.lines: list[Line] = []
+        self.parts: dict[str, tuple[bool, str]] = {}
 
-    def count(self, metric: Counter, amount: float = 1, **labels: str) -> None:
+    def count(self, metric: catalogue.Counter, amount: float = 1, **labels: str) -> None:
         """Add to a counter."""
-        _check(metric, labels)
-        self.counts[metric, tuple(sorted((k, str(v)) for k, v in labels.items()))] += int(amount)
+        self.counts[_series("counter", metric, labels)] += amount  # type: ignore[assignment]  # a float count
 
-    def observe(self, metric: Histogram, value: float, **labels: str) -> None:
+    def observe(self, metric: catalogue.Histogram, value: float, **labels: str) -> None:
         """Add a value to a histogram."""
-        _check(metric, labels)
-        self.observed.append((metric, value, labels))
+        self.observations[_series("histogram", metric, labels)].append(value)
 
-    def level(self, metric: Gauge, value: float, **labels: str) -> None:
+    def level(self, metric: catalogue.Gauge, value: float, **labels: str) -> None:
         """Set a gauge."""
-        _check(metric, labels)
-        self.levels[metric] = value
+        self.levels[_series("gauge", metric, labels)] = value
 
     def log(self, level: str, event: str, **fields: object) -> None:
-        """Keep the line."""
-        assert level in {"debug", "info", "warning", "error"}
-        self.lines.append(Line(level, event, dict(fields)))
+        """Remember a line."""
+        if level not in {"debug", "info", "warning", "error"}:
+            raise ValueError(f"no such level: {level}")
+        self.lines.append(Line(level, event, fields))
 
     def health(self, part: str, *, ready: bool, detail: str = "") -> None:
-        """Keep the last word about each part."""
-        self.parts[part] = ready
+        """Remember how a part is."""
+        self.parts[part] = (ready, detail)
 
-    def counted(self, metric: Counter, **labels: str) -> int:
-        """How much a counter stands at, over all series with these labels."""
-        wanted = {(k, str(v)) for k, v in labels.items()}
-        return sum(n for (name, given), n in self.counts.items() if name == metric and wanted <= set(given))
+    def counted(self, metric: catalogue.Counter, **labels: str) -> float:
+        """How much was counted over all series of a metric that have these labels."""
+        return sum(
+            n for (name, own), n in self.counts.items() if name == metric and labels.items() <= dict(own).items()
+        )
 
-    def logged(self, event: str) -> list[Line]:
-        """The lines that say this."""
-        return [line for line in self.lines if line.event == event]
+    def events(self, level: str | None = None) -> list[str]:
+        """What was said, in order."""
+        return [line.event for line in self.lines if level is None or line.level == level]
 
 
-def _check(metric: Counter | Histogram | Gauge, labels: dict[str, str]) -> None:
-    assert set(labels) == set(CATALOGUE[metric].labels), f"{metric} is not counted by {sorted(labels)}"
+def _series(kind: str, metric: str, labels: dict[str, str]) -> Series:
+    entry = CATALOGUE.get(metric)  # type: ignore[call-overload]  # asked with any text on purpose
+    if entry is None or entry.kind != kind or set(entry.labels) != set(labels):
+        raise ValueError(f"the catalogue has no {kind} {metric} with labels {sorted(labels)}")
+    return metric, tuple(sorted((label, str(value)) for label, value in labels.items()))

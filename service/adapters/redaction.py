@@ -1,0 +1,108 @@
+"""Takes out of what is about to be written what must not be: registered secrets, secret keys, e-mail addresses."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from pydantic import SecretBytes, SecretStr
+
+MASK: Final = "***"
+SHORTEST: Final = 4  # characters; hiding shorter ones would shred every line, and they are none
+MOST_PASSING: Final = 256  # secrets fetched on the way that are remembered; the oldest goes first
+DEEPEST: Final = 12
+
+_SECRET_KEY: Final = re.compile(
+    r"(^|_)(pass(word|wd|phrase)|secret|(secret|access|private|api|signing)_?key|token|authorization|cookie|signature)$"
+)
+_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_EMAIL: Final = re.compile(r"[\w.%+'-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+_PLAIN: Final = (bool, int, float, type(None))
+
+
+class Redactor:
+    """Knows the secrets of this process and takes them out of any structure."""
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        self._lasting: dict[str, tuple[str, ...]] = {}
+        self._passing: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._needles: tuple[str, ...] = ()
+
+    def register(self, secret: str, *, passing: bool = False) -> None:
+        """Hide this value from now on; `passing` ones (fetched tokens and passwords) give way to newer ones."""
+        if len(secret) < SHORTEST or secret in self._lasting:
+            return
+        if passing:
+            self._passing.pop(secret, None)
+            self._passing[secret] = tuple(_spellings(secret))
+            while len(self._passing) > MOST_PASSING:
+                self._passing.popitem(last=False)
+        else:
+            self._lasting[secret] = tuple(_spellings(secret))
+        known = {spelling for group in (self._lasting, self._passing) for all_ in group.values() for spelling in all_}
+        self._needles = tuple(sorted(known, key=len, reverse=True))
+
+    def without_secrets(self, text: str) -> str:
+        """The text with every registered secret masked."""
+        for needle in self._needles:
+            if needle in text:
+                text = text.replace(needle, MASK)
+        return text
+
+    def text(self, text: str) -> str:
+        """The text with registered secrets and e-mail addresses masked."""
+        text = self.without_secrets(text)
+        return _EMAIL.sub(MASK, text) if "@" in text else text
+
+    def structure(self, value: object) -> Any:
+        """The value as plain JSON data with everything masked that must not be read; keys that name a secret too."""
+        return _plain(value, self.text, DEEPEST)
+
+    def json_without_secrets(self, value: object) -> Any:
+        """JSON data with registered secrets masked and everything else as it is."""
+        match value:
+            case str():
+                return self.without_secrets(value)
+            case Mapping():
+                return {self.without_secrets(str(k)): self.json_without_secrets(v) for k, v in value.items()}
+            case list() | tuple():
+                return [self.json_without_secrets(item) for item in value]
+            case _:
+                return value
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    """A secret as it may stand in a text: itself, in a URL, in Base64, with escapes."""
+    yield secret
+    yield quote(secret, safe="")
+    yield base64.b64encode(secret.encode("utf-8", "surrogatepass")).decode()
+    yield secret.encode("unicode_escape").decode()
+    yield repr(secret)[1:-1]
+
+
+def _plain(value: object, clean: Callable[[str], str], depth: int) -> Any:  # noqa: PLR0911 - one row per kind of value
+    if isinstance(value, str):
+        return clean(str(value))
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, SecretStr | SecretBytes) or depth == 0:
+        return MASK
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, Mapping):
+        return {clean(str(k)): MASK if _hides(k, v) else _plain(v, clean, depth - 1) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item, clean, depth - 1) for item in value]
+    if isinstance(value, BaseException):
+        return clean(f"{type(value).__name__}: {value}")
+    return clean(repr(value))
+
+
+def _hides(key: object, value: object) -> bool:
+    name = _CAMEL.sub("_", str(key)).lower().replace("-", "_")
+    return value is not None and _SECRET_KEY.search(name) is not None
