@@ -71,8 +71,8 @@ class _Desk:
     ) -> None:
         self._group, self._operation = key
         self._ledger, self._clock, self._lead = ledger, clock, lead
-        self._spacing = spacing(rate, margin)
         self._most, self._span = window(rate)
+        self._spacing = spacing(self._most / self._span, margin)  # 2.5/s means two in any second
         self._guard = self._span + margin * GUARD_SHARE
         self._bucket = AsyncLimiter(self._most, self._span)
         self._sends: deque[float] = deque(maxlen=self._most)
