@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,7 +20,8 @@ from service.domain.account import Account
 from service.domain.command import Lane
 from service.domain.quota import NO_PASSES, next_lane, spacing, window
 
-BATCH: Final = 10  # slots taken from the ledger at once while work waits
+BATCH: Final = 10  # slots taken from the ledger at once while work waits, at most a second's worth
+SET_BACK_SECONDS: Final = 5.0  # slots farther ahead than this were taken before the wall clock was set back
 GUARD_SHARE: Final = 0.75  # of the margin that must lie between a send and the one a window later
 LATE_SECONDS: Final = 0.045  # a slot is given up when its moment passed by more
 
@@ -73,6 +75,8 @@ class _Desk:
         self._ledger, self._clock, self._lead = ledger, clock, lead
         self._most, self._span = window(rate)
         self._spacing = spacing(self._most / self._span, margin)  # 2.5/s means two in any second
+        self._batch = max(1, min(BATCH, math.floor(1.0 / self._spacing)))
+        self._farthest = SET_BACK_SECONDS + 2 * self._batch * self._spacing
         self._guard = self._span + margin * GUARD_SHARE
         self._bucket = AsyncLimiter(self._most, self._span)
         self._sends: deque[float] = deque(maxlen=self._most)
@@ -130,13 +134,13 @@ class _Desk:
             waiter.slot.set_result(slot)
 
     async def _next_slot(self) -> float:
-        """The absolute time of the next slot that has not passed."""
+        """The absolute time of the next slot that has not passed, nor gone far ahead with the wall clock set back."""
         now = self._clock.now()
         while self._granted:
             at = self._granted.popleft()
-            if at >= now:
+            if now <= at <= now + self._farthest:
                 return at
-        count = min(BATCH, max(1, self._count()))
+        count = min(self._batch, max(1, self._count()))
         first = await self._ledger.reserve_slots(
             self._group, self._operation, count=count, spacing=self._spacing, not_before=now
         )
