@@ -11,6 +11,7 @@ from service.domain.command import Session
 from tests.fakes.clock import VirtualClock
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.telemetry import RecordingTelemetry
+from tests.unit.application.bench import Bench
 
 
 @pytest.fixture
@@ -32,3 +33,8 @@ def ledger() -> FakeLedger:
 @pytest.fixture
 async def session(ledger: FakeLedger, clock: VirtualClock) -> Session:
     return await ledger.open_session("me", clock.now())
+
+
+@pytest.fixture
+def bench(clock: VirtualClock, telemetry: RecordingTelemetry, ledger: FakeLedger, session: Session) -> Bench:
+    return Bench(clock, telemetry, ledger, session)

@@ -66,7 +66,7 @@ async def test_what_is_away_is_told_to_readiness_counter_and_log(
     rounds = Rounds(clock, AWAY)
     loop = asyncio.ensure_future(keep_going(rounds, name="intake", stopping=stopping, clock=clock, telemetry=telemetry))
     await clock.settle()
-    assert telemetry.parts == {"ledger": False}
+    assert telemetry.parts == {"ledger": (False, "ledger: disk full")}
     assert telemetry.counted("loop_failures_total", loop="intake", part="ledger") == 1
     assert telemetry.lines[0].level == "warning"
     stopping.ask()
