@@ -174,20 +174,23 @@ def _keys(claim: Claim) -> Keys:
 
 def _counted(command: Command, sent: SentTimes | None, now: float) -> Command:
     """The command with what its last attempt cost; a read's attempt is counted here, a write's at its mark."""
-    if sent is None:
-        quota, vendor = command.quota_seconds, command.vendor_seconds
-    else:
-        quota, vendor = command.quota_seconds + sent.quota_seconds, command.vendor_seconds + sent.vendor_seconds
-    unmarked = sent is not None and command.state is not CommandState.IN_FLIGHT
+    quota, vendor = command.quota_seconds, command.vendor_seconds
+    if sent is not None:
+        quota, vendor = quota + sent.quota_seconds, vendor + sent.vendor_seconds
+        if command.state is not CommandState.IN_FLIGHT:
+            command = _unmarked(command, now - sent.vendor_seconds)
     return replace(
         command,
-        attempts=command.attempts + (1 if unmarked else 0),
-        first_at=now if unmarked and command.first_at is None else command.first_at,
-        last_at=now if unmarked else command.last_at,
         quota_seconds=quota,
         vendor_seconds=vendor,
         queue_seconds=max(0.0, now - command.created_at - quota - vendor),
     )
+
+
+def _unmarked(command: Command, sent_at: float) -> Command:
+    """A read's attempt, counted when it is over: it began when its call went out."""
+    first = sent_at if command.first_at is None else command.first_at
+    return replace(command, attempts=command.attempts + 1, first_at=first, last_at=sent_at)
 
 
 def _attempt(command: Command, sent: SentTimes, outcome: Outcome, now: float) -> Attempt:
