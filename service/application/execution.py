@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from service.application.ports import (
@@ -184,6 +184,9 @@ class Execution:
 
     async def _send(self, run: _Run, operation: VendorOperation, call: Call, pool: _Pool) -> Outcome:
         command = run.claim.command
+        trouble = await self._clients[command.account].prepare()
+        if trouble is not None:
+            return _not_applied(trouble)
         slot, quota_seconds = await self._slot(run, operation, call)
         self._leave_queue(run, pool)
         begun = self._clock.monotonic()
@@ -254,9 +257,7 @@ def _not_applied(failure: Failure) -> Failure:
     """An unclear reply to a read is no doubt: nothing can have been applied, so it is tried again."""
     if failure.error_class is not ErrorClass.AMBIGUOUS:
         return failure
-    return Failure(
-        error_class=ErrorClass.RETRYABLE, code=failure.code, message=failure.message, request_id=failure.request_id
-    )
+    return replace(failure, error_class=ErrorClass.RETRYABLE)
 
 
 def _away(away: UnavailableError) -> Failure:

@@ -10,7 +10,7 @@ from service.domain.account import Account
 from service.domain.binding import Binding
 from service.domain.command import Attempt, Command, HistoryRow, Lane, Plan, Session
 from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage
-from service.domain.outcome import Call, Json, Look, Move, Outcome, Reply, Seen
+from service.domain.outcome import Call, Failure, Json, Look, Move, Outcome, Reply, Seen
 from service.domain.record_reading import Record
 
 
@@ -248,6 +248,10 @@ class VendorClient(Protocol):
     @property
     def operations(self) -> Mapping[str, VendorOperation]:
         """The operations by name."""
+        ...
+
+    async def prepare(self) -> Failure | None:
+        """Fetch what a request needs beforehand (a token), so that it leaves at its slot; the Failure if it can't."""
         ...
 
     async def exchange(self, call: Call) -> Reply:

@@ -75,6 +75,11 @@ class BatchingPresentReader:
             while waiting:
                 lane = min((ask.claim.command.lane for ask in waiting), key=_URGENCY.index)
                 since = min(ask.claim.command.created_at for ask in waiting)
+                trouble = await self._clients[account.name].prepare()
+                if trouble is not None:
+                    _answer(waiting, [trouble] * len(waiting))
+                    waiting.clear()
+                    return
                 slot = await self._quota.reserve(account, read.operation, lane, since=since)
                 batch = waiting[: read.batch]
                 del waiting[: read.batch]
@@ -102,9 +107,7 @@ class BatchingPresentReader:
         except Exception as bug:  # noqa: BLE001 - handed to those who asked, whose command then says so
             looks = [_bug(bug)] * len(batch)
             self._telemetry.log("error", "a read failed unexpectedly", operation=read.operation, exc_info=bug)
-        for ask, seen in zip(batch, looks, strict=True):
-            if not ask.answer.done():
-                ask.answer.set_result(seen)
+        _answer(batch, looks)
 
     async def _send(self, account: Account, call: Call, slot: Slot | None, lane: Lane) -> Reply:
         since = self._clock.now()
@@ -117,6 +120,12 @@ class BatchingPresentReader:
         self._telemetry.count("vendor_requests_total", operation=call.operation, lane=lane, outcome=outcome)
         self._telemetry.observe("vendor_request_seconds", seconds, operation=call.operation)
         return reply
+
+
+def _answer(asks: Sequence[_Ask], looks: Sequence[Look]) -> None:
+    for ask, seen in zip(asks, looks, strict=True):
+        if not ask.answer.done():
+            ask.answer.set_result(seen)
 
 
 def _bug(bug: Exception) -> Failure:

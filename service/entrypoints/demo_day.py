@@ -87,7 +87,7 @@ def _hires(shape: DayShape, chance: random.Random) -> Iterator[DayRecord]:
 def _numbers(shape: DayShape) -> Iterator[DayRecord]:
     total = shape.tccc_numbers + shape.outbound_numbers + shape.refused_numbers
     for n in range(total):
-        number = f"+8610{80_000_000 + n}"
+        number = f"+8610{82_340_000 + n}"
         outbound = shape.tccc_numbers <= n < shape.tccc_numbers + shape.outbound_numbers
         data: dict[str, Any] = {"number": number, "max_concurrent_calls": 10}
         if outbound:
@@ -152,6 +152,14 @@ def _event(
     else:
         value = _structured(kind, event_id, data)
     return DayRecord(topic=topic, key=key.encode(), value=value, headers=headers, what=what)
+
+
+def number_verdict(kind: str, number: str, apply_id: int | None, n: int) -> DayRecord:
+    """What CRM says when the vendor's review is over: `approved` or `refused`."""
+    data: dict[str, Any] = {"number": number}
+    if apply_id is not None:
+        data["apply_id"] = apply_id
+    return _event(CRM, f"crm.number.{kind}.v1", f"{kind}-{n}", number, data, binary=False, what=kind)
 
 
 def _structured(kind: str, event_id: str, data: dict[str, Any]) -> bytes:

@@ -65,6 +65,7 @@ class FakeVendor:
         self._scripts: dict[str, list[Reply | Exception]] = {}
         self.journal: list[Arrival] = []
         self.on_arrival: Callable[[Call], None] = lambda call: None
+        self.unprepared: Failure | None = None
         self.answering = asyncio.Event()
         self.answering.set()
 
@@ -80,6 +81,10 @@ class FakeVendor:
     def calls(self, operation: str) -> list[Call]:
         """The calls of one operation, in order of arrival."""
         return [arrival.call for arrival in self.journal if arrival.call.operation == operation]
+
+    async def prepare(self) -> Failure | None:
+        """Ready at once, unless the test says otherwise."""
+        return self.unprepared
 
     async def exchange(self, call: Call) -> Reply:
         """Journal, wait, reply."""

@@ -53,6 +53,10 @@ class TencentCccClient:
         """The operations by name."""
         return self._operations
 
+    async def prepare(self) -> Failure | None:
+        """Nothing is needed beforehand: every request carries its own signature."""
+        return None
+
     async def exchange(self, call: Call) -> Reply:
         """Serialise once, sign those bytes with the time of now, send them, read the verdict."""
         body = orjson.dumps(call.body)
