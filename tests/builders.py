@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, Final
 
+from contracts.inbound import INBOUND
+from service.domain.account import Account, NumberDefaults
 from service.domain.binding import Binding, BindingState
 from service.domain.command import Command, CommandState, Lane, OrderKey, Plan, PlanState
 from service.domain.ledger_state import StoredEvent
+from service.domain.planning import PlanningPolicy, TopicDefaults
+from service.domain.record_reading import InboundEvent, Record, Understood, event_digest
+from service.domain.settling import SettlingPolicy
+from service.domain.taking_in import IntakePolicy, ReadRecord
 
 NOW = 1_800_000_000.0  # the tests' own present, seconds since the epoch
 GROUP = "tencent_ccc-0000000001"
@@ -103,3 +110,87 @@ def make_binding(plan: Plan | None = None, **fields: Any) -> Binding:
         "updated_at": NOW,
     }
     return Binding(**{**defaults, **fields})
+
+
+HIRED: Final = "hr.agent.hired.v1"
+PURCHASED: Final = "crm.number.purchased.v1"
+APPROVED: Final = "crm.number.approved.v1"
+REFUSED: Final = "crm.number.refused.v1"
+NUMBER: Final = "+862150001234"  # make_inbound's, in E.164
+
+_DATA: Final[dict[str, dict[str, Any]]] = {
+    HIRED: {"agent_id": "E1", "name": "Li Na", "email": "li.na@example.com", "extension": "1001"},
+    PURCHASED: {"number": NUMBER, "callback_url": "https://pbx.example.com/in"},
+    APPROVED: {"number": NUMBER},
+    REFUSED: {"number": NUMBER},
+}
+
+
+def make_inbound(event_type: str = HIRED, event_id: str = "hire-1", *, data: Any = None, **fields: Any) -> InboundEvent:
+    """An event as it was read; `data` is laid over what the type's event usually says, `...` takes a field out."""
+    given = {**_DATA[event_type], **(data or {})}
+    model = INBOUND[event_type].model_validate_json(json.dumps({k: v for k, v in given.items() if v is not ...}))
+    defaults = {
+        "id": event_id,
+        "source": "urn:hr" if event_type == HIRED else "urn:crm",
+        "type": event_type,
+        "data": model,
+        "topic": "hr.events" if event_type == HIRED else "crm.events",
+        "partition": 0,
+        "offset": 7,
+        "subject_hint": None,
+        "time": None,
+        "correlationid": None,
+        "traceparent": None,
+        "sequence": None,
+        "digest": event_digest(event_type, model),
+        "key": b"E1",
+    }
+    return InboundEvent(**{**defaults, **fields})
+
+
+def make_record(**fields: Any) -> Record:
+    """A Kafka record whose bytes nobody reads."""
+    defaults = {
+        "topic": "hr.events",
+        "partition": 0,
+        "offset": 7,
+        "key": b"E1",
+        "value": b"{}",
+        "headers": (),
+        "timestamp_ms": int(NOW * 1000),
+    }
+    return Record(**{**defaults, **fields})
+
+
+def make_read(event: InboundEvent) -> ReadRecord:
+    """The event with a record that it might have been read from."""
+    place = {"topic": event.topic, "partition": event.partition, "offset": event.offset, "key": event.key}
+    return ReadRecord(make_record(**place), Understood(event))
+
+
+def make_account(**fields: Any) -> Account:
+    """A TCCC account whose settings complete every number event."""
+    numbers = NumberDefaults(sip_trunk_id=11, call_type="both", max_concurrent_calls=10, max_calls_per_second=2)
+    return Account(**{"name": "acme_cn", "vendor": "tencent_ccc", "numbers": numbers, **fields})
+
+
+def make_planning_policy(*accounts: Account) -> PlanningPolicy:
+    """Two TCCC accounts and an AICC one unless named otherwise; events of both topics mean `acme_cn` by default."""
+    known = accounts or (
+        make_account(),
+        make_account(name="acme_sg", country="SG", time_zone="Asia/Singapore"),
+        Account(name="acme_hw", vendor="huawei_aicc"),
+    )
+    return PlanningPolicy(
+        accounts={account.name: account for account in known},
+        defaults={
+            "hr.events": TopicDefaults(account="acme_cn", realm="workday"),
+            "crm.events": TopicDefaults(account="acme_cn"),
+        },
+    )
+
+
+def make_intake_policy(*accounts: Account) -> IntakePolicy:
+    """`make_planning_policy` with the usual times."""
+    return IntakePolicy(planning=make_planning_policy(*accounts), settling=SettlingPolicy())
