@@ -15,16 +15,20 @@ NO_PASSES: Final[Passes] = dict.fromkeys(SHARES, 0.0)
 
 
 def spacing(rate: float, margin: float) -> float:
-    """Seconds between two slots of an operation with `rate` requests/s.
+    """Seconds between two slots of an operation with `rate` requests/s; `margin` is a share of the window.
 
-    Slots that far apart put exactly `rate` of them into `1 + margin` seconds: a request may arrive up to
-    `margin` seconds late, the one `rate` slots after it on time, and still no second holds more than the quota.
+    Slots that far apart put exactly as many of them as a window may hold into `1 + margin` windows: a request may
+    arrive up to `margin` windows late, the one a window's count after it on time, and still none holds more.
     """
-    return (1.0 + margin) / rate
+    most, seconds = window(rate)
+    return (1.0 + margin) * seconds / most
 
 
 def window(rate: float) -> tuple[int, float]:
-    """How many sends a span of how many seconds may hold: (20, 1.0) for 20/s, (1, 2.0) for one in two seconds."""
+    """How many sends a span of how many seconds may hold: (20, 1.0) for 20/s, (1, 2.0) for one in two seconds.
+
+    No second holds a part of a request, so 2.5/s is (2, 1.0).
+    """
     return (math.floor(rate), 1.0) if rate >= 1 else (1, 1.0 / rate)
 
 
