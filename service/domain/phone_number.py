@@ -17,9 +17,18 @@ def e164(text: str, country: str) -> str:
         parsed = phonenumbers.parse(text, country)
     except phonenumbers.NumberParseException:
         raise _none_that(country) from None
-    if parsed.extension or not phonenumbers.is_possible_number(parsed):
+    if parsed.extension or not _is_whole(parsed):
         raise _none_that(country)
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _is_whole(number: phonenumbers.PhoneNumber) -> bool:
+    """True for a number that can be dialled from anywhere: one without its area code can't, a hotline's can."""
+    reason = phonenumbers.is_possible_number_with_reason(number)
+    if reason == phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY:
+        region = phonenumbers.region_code_for_country_code(number.country_code or 0)
+        return phonenumbers.is_valid_short_number_for_region(number, region)
+    return reason == phonenumbers.ValidationResult.IS_POSSIBLE
 
 
 def _none_that(country: str) -> CannotPlanError:
