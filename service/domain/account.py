@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from typing import ClassVar, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import phonenumbers
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 CallType = Literal["inbound", "outbound", "both"]
@@ -57,6 +59,22 @@ class Account(BaseModel):
         if any(rate <= 0 for rate in quotas.values()):
             raise ValueError("a quota must be above 0 requests/s")
         return quotas
+
+    @field_validator("time_zone")
+    @classmethod
+    def _time_zone_exists(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, ZoneInfoNotFoundError):  # an empty or foreign path, a directory, an unknown name
+            raise ValueError("should be an IANA time zone, like Asia/Shanghai") from None
+        return name
+
+    @field_validator("country")
+    @classmethod
+    def _country_has_a_numbering_plan(cls, code: str) -> str:
+        if code not in phonenumbers.SUPPORTED_REGIONS:
+            raise ValueError("should be an ISO 3166 country with telephone numbers, like CN or GB")
+        return code
 
     def quota_identity(self) -> tuple[str, ...]:
         """What the vendor counts together; rooms override it (TCCC: site and secret id; AICC: domain and app key)."""
