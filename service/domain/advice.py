@@ -39,7 +39,9 @@ BY_CLASS: Final[Mapping[ErrorClass, Advice]] = {
     ErrorClass.INCOMPLETE: _replayable(
         "add what is missing to the account's settings and replay, or correct the event"
     ),
-    ErrorClass.UNSUPPORTED: _final("do it in the vendor's console; Cordboard does not"),
+    ErrorClass.UNSUPPORTED: _replayable(
+        "this account's vendor can't do it as asked; let the settings say otherwise and replay, or use its console"
+    ),
 }
 
 BY_CODE: Final[Mapping[str, Advice]] = {
