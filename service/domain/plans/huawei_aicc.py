@@ -17,10 +17,11 @@ def purchased(event: NumberPurchased, account: Account) -> Blueprint:
     """Ensure the called route of the access code."""
     if event.access_code is None:
         raise incomplete("access_code", "this vendor routes access codes; `access_code` is given by nobody")
+    for field in ("route", "ext_code", "media_type"):
+        if field in event.model_fields_set and getattr(event, field) is None:
+            raise unsupported(field, f"`{field}` is null (clear it): a called route can't do without it or change it")
     if event.route is None:
         raise incomplete("route", "`route` names the skill queue or IVR flow; it is given by nobody")
-    if "ext_code" in event.model_fields_set and event.ext_code is None:
-        raise unsupported("ext_code", "`ext_code` is null (clear it): a route's code can't be changed")
     to_queue = event.route.skill_queue is not None
     device = event.route.skill_queue if to_queue else event.route.ivr
     assert device is not None, "the contract requires exactly one of the two"  # noqa: S101

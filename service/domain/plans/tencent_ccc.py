@@ -22,6 +22,14 @@ DESCRIBE_EXTENSION: Final = "tencent_ccc.DescribeExtension"
 CREATE_OWN_NUMBER_APPLY: Final = "tencent_ccc.CreateOwnNumberApply"
 DESCRIBE_NUMBERS: Final = "tencent_ccc.DescribeNumbers"
 BIND_NUMBER_CALL_IN: Final = "tencent_ccc.BindNumberCallInInterface"
+_CLEARABLE_OF_A_NUMBER: Final = (
+    "prefix",
+    "callback_url",
+    "sip_trunk_id",
+    "call_type",
+    "max_concurrent_calls",
+    "max_calls_per_second",
+)
 
 
 def hired(subject: str, event: AgentHired, account: Account, bound_extension: str | None) -> Blueprint:
@@ -56,7 +64,7 @@ def purchased(event: NumberPurchased, account: Account) -> Blueprint:
     """Apply for the own number, wait for the review, then bind the call-in URL unless it only calls out."""
     if event.number is None:
         raise incomplete("number", "a number at this vendor is bought by its `number`; an access code is not enough")
-    _refuse_clearing(event, ("prefix", "callback_url", "sip_trunk_id", "call_type"))
+    _refuse_clearing(event, _CLEARABLE_OF_A_NUMBER)
     number, country = e164(event.number, account.country), account.country
     application = _application(number, event, account)
     steps = [
