@@ -71,18 +71,19 @@ def plan_event(event: InboundEvent, policy: PlanningPolicy, binding: Binding | N
             case AgentHired():
                 return _plan_agent(event, event.data, policy, binding)
             case NumberPurchased():
-                account = _account(event, event.data.account, policy)
+                account = _account(event, policy)
                 return _rule(PURCHASED, account, event)(event.data, account)
             case NumberApproved() | NumberRefused():
                 return _plan_fact(event, event.data, policy)
             case _:
                 raise unsupported(None, f"no planning rule for {event.type}")
     except CannotPlanError as refusal:
-        return Refusal(subject=subject_of(event, policy), account=_account_name(event, policy), failure=refusal.failure)
+        account_name = _account_name(event, policy, binding)
+        return Refusal(subject=subject_of(event, policy), account=account_name, failure=refusal.failure)
 
 
 def subject_of(event: InboundEvent, policy: PlanningPolicy) -> str:
-    """Whom an event is about, also when it can't be planned (then in the sender's own spelling)."""
+    """Whom an event is about, also when it can't be planned (a number that can't be read: as its sender wrote it)."""
     account = _account_name(event, policy) or "?"
     match event.data:
         case AgentHired():
@@ -90,9 +91,21 @@ def subject_of(event: InboundEvent, policy: PlanningPolicy) -> str:
         case NumberPurchased() if event.data.number is None:
             return f"route:{account}/{event.data.access_code}/{event.data.ext_code or ''}"
         case NumberPurchased() | NumberApproved() | NumberRefused():
-            return f"number:{account}/{event.data.number}"
+            return _number_subject(str(event.data.number), account, policy)
         case _:
             return f"event:{event.source}/{event.id}"
+
+
+def _number_subject(number: str, account_name: str, policy: PlanningPolicy) -> str:
+    as_written = f"number:{account_name}/{number}"
+    account = policy.accounts.get(account_name)
+    rule = None if account is None else FACT_SUBJECT.get(account.vendor)
+    if account is None or rule is None:
+        return as_written
+    try:
+        return rule(number, account)
+    except CannotPlanError:
+        return as_written
 
 
 def effective_at(data: InboundData, time_zone: str, now: float) -> float | None:
@@ -110,7 +123,7 @@ def effective_at(data: InboundData, time_zone: str, now: float) -> float | None:
 
 
 def _plan_agent(event: InboundEvent, data: AgentHired, policy: PlanningPolicy, binding: Binding | None) -> Blueprint:
-    account = _account(event, data.account, policy)
+    account = _account(event, policy, binding)
     held = binding if binding is not None and binding.held else None
     _refuse_moves(data, held, account)
     bound = held.resource.rpartition("/")[2] if held is not None else None
@@ -128,7 +141,7 @@ def _refuse_moves(data: AgentHired, held: Binding | None, account: Account) -> N
 
 
 def _plan_fact(event: InboundEvent, data: NumberApproved | NumberRefused, policy: PlanningPolicy) -> FactBlueprint:
-    account = _account(event, data.account, policy)
+    account = _account(event, policy)
     subject = _rule(FACT_SUBJECT, account, event)(data.number, account)
     kind = FactKind.APPROVED if isinstance(data, NumberApproved) else FactKind.REFUSED
     return FactBlueprint(subject=subject, kind=kind, apply_id=None if data.apply_id is None else str(data.apply_id))
@@ -141,12 +154,14 @@ def _rule(table: Mapping[str, R], account: Account, event: InboundEvent) -> R:
         raise unsupported(None, f"{account.vendor} (account {account.name}) has no rule for {event.type}") from None
 
 
-def _account_name(event: InboundEvent, policy: PlanningPolicy) -> str | None:
-    return getattr(event.data, "account", None) or policy.topic(event.topic).account
+def _account_name(event: InboundEvent, policy: PlanningPolicy, binding: Binding | None = None) -> str | None:
+    """As the event says; said by nobody, it stays where the subject is bound, and new subjects go to the default."""
+    bound = binding.account if binding is not None and binding.held else None
+    return getattr(event.data, "account", None) or bound or policy.topic(event.topic).account
 
 
-def _account(event: InboundEvent, named: str | None, policy: PlanningPolicy) -> Account:
-    name = named or policy.topic(event.topic).account
+def _account(event: InboundEvent, policy: PlanningPolicy, binding: Binding | None = None) -> Account:
+    name = _account_name(event, policy, binding)
     if name is None:
         raise incomplete("account", f"the event names no account and {event.topic} has no default account")
     if name not in policy.accounts:
