@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -103,15 +103,14 @@ class Execution:
     async def drain(self, deadline_seconds: float) -> None:
         """Hand back what was not sent, and let calls in flight finish within the deadline."""
         unsent = [command_id for command_id in self._tasks if command_id not in self._sending]
-        stopped = [self._tasks[command_id] for command_id in unsent]
-        for task in stopped:
-            task.cancel()
-        await asyncio.gather(*stopped, return_exceptions=True)
+        await _cancel([self._tasks[command_id] for command_id in unsent])
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=deadline_seconds)
-        for task in list(self._tasks.values()):
-            task.cancel()
-        await self._ledger.release(self._session, unsent)
+        await _cancel(list(self._tasks.values()))
+        try:
+            await self._ledger.release(self._session, unsent)
+        except UnavailableError as away:  # the end of this session hands them back as well
+            self._telemetry.log("warning", "commands are handed back by the next start", reason=str(away))
 
     async def _round(self) -> None:
         if await self.run_once() == 0:
@@ -130,42 +129,66 @@ class Execution:
 
     def _start(self, claim: Claim) -> None:
         command = claim.command
-        pool = _Pool(command.quota_group, command.operation, command.lane)
-        self._unsent[pool] += 1
-        task = asyncio.ensure_future(self._execute(claim, pool))
+        run = _Run(claim, _Pool(command.quota_group, command.operation, command.lane))
+        self._unsent[run.pool] += 1
+        task = asyncio.ensure_future(self._execute(run))
         self._tasks[command.id] = task
-        task.add_done_callback(lambda _: self._forget(command.id))
+        task.add_done_callback(lambda done: self._forget(run, done))
 
-    def _forget(self, command_id: str) -> None:
+    def _forget(self, run: _Run, task: asyncio.Task[None]) -> None:
+        command_id = run.claim.command.id
         self._tasks.pop(command_id, None)
         self._sending.discard(command_id)
+        self._leave_queue(run)
+        bug = None if task.cancelled() else task.exception()
+        if bug is not None:
+            self._telemetry.count("loop_failures_total", loop="execution", part="bug")
+            self._telemetry.log("error", "a command is left without an outcome", command_id=command_id, exc_info=bug)
 
-    def _leave_queue(self, run: _Run, pool: _Pool) -> None:
+    def _leave_queue(self, run: _Run) -> None:
         """The command no longer takes room before its send: somebody else may be claimed."""
         if run.queued:
             run.queued = False
-            self._unsent[pool] -= 1
+            self._unsent[run.pool] -= 1
 
-    async def _execute(self, claim: Claim, pool: _Pool) -> None:
+    async def _execute(self, run: _Run) -> None:
         """Run one command to its settlement. Trouble inside Cordboard must not leave it without one."""
-        run = _Run(claim)
-        operation = self._clients[claim.command.account].operations[claim.command.operation]
         try:
-            outcome = await self._perform(run, operation, pool)
+            outcome = await self._perform(run)
         except LostClaimError:
-            self._telemetry.log("warning", "a command is no longer ours", command_id=claim.command.id)
+            self._telemetry.log("warning", "a command is no longer ours", command_id=run.claim.command.id)
             return
-        except UnavailableError as away:  # nothing was sent: the ledger could not take the mark, or give a slot
-            outcome = _away(away)
-        except Exception as bug:  # noqa: BLE001 - a bug in one command ends as that command's failure, logged
-            self._telemetry.log("error", "a command failed inside Cordboard", command_id=claim.command.id, exc_info=bug)
-            outcome = _bug(bug)
+        except Exception as trouble:  # noqa: BLE001 - trouble in one command ends as that command's failure, logged
+            outcome = self._trouble(run, trouble)
         finally:
-            self._leave_queue(run, pool)
-        await self._settlement.settle(run.claim, outcome, sent=run.sent or run.marked, writes=operation.writes)
+            self._leave_queue(run)
+        await self._settle(run, outcome)
 
-    async def _perform(self, run: _Run, operation: VendorOperation, pool: _Pool) -> Outcome:
-        seen = None
+    def _trouble(self, run: _Run, trouble: Exception) -> Failure:
+        """What an exception means: before the call went out, something away is waited for; the rest is a bug."""
+        if isinstance(trouble, UnavailableError) and run.sent is None:
+            return _away(trouble)  # the ledger could not take the mark, or give a slot
+        self._telemetry.log(
+            "error", "a command failed inside Cordboard", command_id=run.claim.command.id, exc_info=trouble
+        )
+        return _bug(trouble)
+
+    async def _settle(self, run: _Run, outcome: Outcome) -> None:
+        sent = run.sent or run.marked
+        try:
+            await self._settlement.settle(run.claim, outcome, sent=sent, writes=run.writes)
+        except Exception as bug:  # noqa: BLE001 - what can't be written as it is, is a doubt or a retry, logged
+            self._telemetry.log(
+                "error", "an outcome could not be written", command_id=run.claim.command.id, exc_info=bug
+            )
+            await self._settlement.settle(run.claim, _bug(bug), sent=sent, writes=run.writes)
+
+    async def _perform(self, run: _Run) -> Outcome:
+        command, seen = run.claim.command, None
+        operation = self._operation(command)
+        if operation is None:
+            return _not_configured(command)
+        run.writes = operation.writes
         if operation.present_read is not None:
             look = await self._reader.look(run.claim, operation.present_read)
             if isinstance(look, Failure):
@@ -173,32 +196,32 @@ class Execution:
             seen = look
         match self._decide(run, operation, seen):
             case Call() as call:
-                return await self._send(run, operation, call, pool)
+                return await self._send(run, operation, call)
             case (Succeeded() | NotYet() | Failure()) as outcome:
                 return outcome
+
+    def _operation(self, command: Command) -> VendorOperation | None:
+        client = self._clients.get(command.account)
+        return None if client is None else client.operations.get(command.operation)
 
     def _decide(self, run: _Run, operation: VendorOperation, seen: Seen | None) -> Call | Outcome:
         binding = run.claim.binding
         ours = binding is not None and binding.resource == run.claim.command.resource and binding.ours
         return operation.decide(run.claim.command.wanted, seen, ours=ours)
 
-    async def _send(self, run: _Run, operation: VendorOperation, call: Call, pool: _Pool) -> Outcome:
+    async def _send(self, run: _Run, operation: VendorOperation, call: Call) -> Outcome:
         command = run.claim.command
         trouble = await self._clients[command.account].prepare()
         if trouble is not None:
             return _not_applied(trouble)
         slot, quota_seconds = await self._slot(run, operation, call)
-        self._leave_queue(run, pool)
+        self._leave_queue(run)
         begun = self._clock.monotonic()
-        reply = await self._clients[command.account].exchange(call)
-        vendor_seconds = self._clock.monotonic() - begun
         run.sent = SentTimes(
-            call=call.operation,
-            slot_at=slot.at,
-            quota_seconds=quota_seconds,
-            vendor_seconds=vendor_seconds,
-            creates=call.creates,
+            call=call.operation, slot_at=slot.at, quota_seconds=quota_seconds, vendor_seconds=0.0, creates=call.creates
         )
+        reply = await self._clients[command.account].exchange(call)
+        run.sent = replace(run.sent, vendor_seconds=self._clock.monotonic() - begun)
         self._tell_call(command, call, reply, run.sent)
         if isinstance(reply, Failure):
             return reply if operation.writes else _not_applied(reply)
@@ -233,9 +256,11 @@ class Execution:
 class _Run:
     """One command on its way: its claim as it now stands, and the call that went out."""
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, pool: _Pool) -> None:
         self.claim = claim
+        self.pool = pool
         self.queued = True
+        self.writes = True  # until its operation says otherwise
         self.sent: SentTimes | None = None
         self.marked: SentTimes | None = None
 
@@ -260,10 +285,26 @@ def _not_applied(failure: Failure) -> Failure:
     return replace(failure, error_class=ErrorClass.RETRYABLE)
 
 
+def _not_configured(command: Command) -> Failure:
+    """The account was taken out of the settings, or its vendor no longer has the operation, since it was planned."""
+    return Failure(
+        error_class=ErrorClass.INCOMPLETE,
+        code="missing:account",
+        message=f"no configured account {command.account} serves {command.operation}",
+        field="account",
+    )
+
+
 def _away(away: UnavailableError) -> Failure:
     return Failure(
         error_class=ErrorClass.RETRYABLE, code=f"{away.part}_away", message=f"{away.part} was away before the send"
     )
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _bug(bug: Exception) -> Failure:
