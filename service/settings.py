@@ -50,6 +50,8 @@ from service.vendors.http_exchange import ExchangeLimits
 from service.vendors.registry import VENDORS
 from service.vendors.wire_settings import SecretFile, value_or_file
 
+__all__ = ["Faults", "Settings", "SettingsFault", "load_settings", "section_model"]
+
 SQLITE: Final = "sqlite:///"
 
 

@@ -1,0 +1,274 @@
+"""The command line. Every command reads its arguments here and does its work in a module of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from service.entrypoints.cli_options import ConfigOption, OutputOption, quiet_libraries, settings_or_exit
+from service.entrypoints.exit_codes import EPILOG, ExitCode
+from service.entrypoints.rendering import Output, say, show_rows, stop
+
+MIGRATION_COLUMNS: Final = {"number": "number", "name": "migration", "applied_at": "applied"}
+
+app = typer.Typer(
+    name="cordboard",
+    help="Turns HR and CRM events on Kafka into provisioning at contact-centre vendors: once, in order, in quota.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# modules are imported where a command needs them, so that `--help` does not load Kafka, vendors and all
+# ruff: noqa: PLC0415
+
+
+def main() -> int:
+    """Run the command line; the exit code. An unforeseen fault is told without its values."""
+    try:
+        app()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else ExitCode.DONE
+    except Exception as bug:  # noqa: BLE001 - the last line of defence: a traceback could show a secret
+        _tell(bug)
+        return ExitCode.FAILED
+    return ExitCode.DONE
+
+
+def _tell(bug: Exception) -> None:
+    import traceback
+
+    from service.adapters.logs import REDACTOR
+
+    say("a fault inside Cordboard; please report these lines")
+    say(REDACTOR.text("".join(traceback.format_exception(bug))))
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 - how typer calls it
+    if asked:
+        from service.adapters.logs import service_version
+
+        typer.echo(f"cordboard {service_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which it is.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: cordboard run --config cordboard.yaml")
+def run(
+    *,
+    config: ConfigOption = None,
+    without_api: Annotated[bool, typer.Option("--without-api", help="Serve no HTTP API.")] = False,
+) -> None:
+    """Run a server until SIGTERM or Ctrl-C: take events in, provision, tell outcomes, serve the HTTP API."""
+    settings = settings_or_exit(config, needs_accounts=True)
+    from service.adapters.logs import configure_logging
+    from service.adapters.metrics import MeteredTelemetry
+    from service.adapters.migrations import MigrationError
+    from service.application.ports import UnavailableError
+    from service.entrypoints.worker import run_worker
+
+    configure_logging(sys.stdout, level=settings.log.level)
+    try:
+        code = asyncio.run(run_worker(settings, MeteredTelemetry(), with_api=not without_api))
+    except (MigrationError, UnavailableError) as trouble:
+        raise stop(str(trouble), ExitCode.FAILED) from None
+    except OSError as trouble:
+        raise stop(f"can't start: {trouble.strerror or type(trouble).__name__}", ExitCode.FAILED) from None
+    raise typer.Exit(code)
+
+
+@app.command(epilog="Example: cordboard demo --stay")
+def demo(
+    *,
+    stay: Annotated[bool, typer.Option("--stay", help="Keep broker, sandbox and API up until Ctrl-C.")] = False,
+    hires: Annotated[int, typer.Option("--hires", min=1, max=5000, help="How many agents are hired.")] = 60,
+) -> None:
+    """Show a mixed day on an embedded broker and the sandbox; needs nothing but this machine."""
+    from service.entrypoints.demo import run_demo
+
+    raise typer.Exit(run_demo(stay=stay, hires=hires))
+
+
+@app.command(epilog="Example: cordboard sandbox --port 8085 --journal journal.jsonl")
+def sandbox(
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: a free one.")] = 0,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="JSON file; without it, keys made for trying.")
+    ] = None,
+    journal: Annotated[Path | None, typer.Option("--journal", help="File for what arrived, as JSON lines.")] = None,
+) -> None:
+    """Serve both vendors' stand-in on this machine; one JSON line on stdout says where it answers."""
+    from service.entrypoints.cli_sandbox import serve_sandbox
+
+    raise typer.Exit(serve_sandbox(port=port, config=config, journal=journal).value)
+
+
+@app.command(epilog="Example: cordboard check --config cordboard.yaml --output json")
+def check(config: ConfigOption = None, output: OutputOption = Output.TABLE) -> None:
+    """Check configuration, Kafka, ledger and every vendor account; one harmless read is sent for each account."""
+    settings = settings_or_exit(config)
+    quiet_libraries()
+    from service.entrypoints.cli_check import show_check
+
+    raise typer.Exit(show_check(settings, output).value)
+
+
+@app.command(epilog="Example: cordboard migrate --status")
+def migrate(
+    *,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TABLE,
+    status: Annotated[bool, typer.Option("--status", help="Only say which are applied.")] = False,
+) -> None:
+    """Bring the ledger's schema up to date, while no server has it. A starting server does so by itself."""
+    settings = settings_or_exit(config)
+    from service.adapters import ledger_sqlite_file as ledger
+    from service.adapters.migrations import MigrationError
+    from service.application.ports import UnavailableError
+    from service.entrypoints.public_views import moment
+
+    try:
+        made = () if status else ledger.migrate(settings.ledger_path)
+        statuses = ledger.status(settings.ledger_path)
+    except ledger.LedgerLockedError as held:
+        raise stop(str(held), ExitCode.REFUSED) from None
+    except MigrationError as wrong:
+        raise stop(str(wrong), ExitCode.FAILED) from None
+    except UnavailableError as away:
+        raise stop(str(away), ExitCode.UNREACHABLE) from None
+    rows = [{"number": s.number, "name": s.name, "applied_at": moment(s.applied_at)} for s in statuses]
+    show_rows(rows, MIGRATION_COLUMNS, output)
+    if not status:
+        say(f"{len(made)} applied" if made else "nothing to apply")
+
+
+@app.command(epilog="Example: cordboard topics --create --partitions 12 --replication-factor 3")
+def topics(
+    *,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TABLE,
+    create: Annotated[bool, typer.Option("--create", help="Make what is missing.")] = False,
+    partitions: Annotated[int, typer.Option("--partitions", min=1, max=10000)] = 6,
+    replication_factor: Annotated[
+        int, typer.Option("--replication-factor", min=-1, max=32, help="-1: as the brokers are set.")
+    ] = -1,
+) -> None:
+    """Print the topics Cordboard needs with their settings, or make those that are missing."""
+    settings = settings_or_exit(config)
+    quiet_libraries()
+    from service.entrypoints.cli_topics import manifest, show_topics
+
+    wanted = manifest(settings.kafka.topics, partitions=partitions, replication_factor=replication_factor)
+    raise typer.Exit(show_topics(settings, wanted, output, create=create).value)
+
+
+@app.command(epilog="Example: cordboard plan events.json, or: cordboard plan - < events.jsonl")
+def plan(
+    file: Annotated[Path, typer.Argument(help="CloudEvents: a JSON array, JSON lines, or one; - reads stdin.")],
+    config: ConfigOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Say what events would do, from the settings alone; nothing is sent, stored or looked up."""
+    settings = settings_or_exit(config)
+    from service.entrypoints.cli_plan import NotEventsError, show_preview
+
+    try:
+        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        code = show_preview(content, settings, output)
+    except OSError as error:
+        raise stop(f"{file} can't be read: {error.strerror}", ExitCode.USAGE) from None
+    except NotEventsError as error:
+        raise stop(str(error), ExitCode.USAGE) from None
+    raise typer.Exit(code.value)
+
+
+UrlOption = Annotated[str | None, typer.Option("--url", help="A running server; default: from the settings.")]
+
+
+@app.command("list", epilog="Example: cordboard list --state in_doubt --state failed --account acme_cn")
+def list_(
+    *,
+    state: Annotated[list[str] | None, typer.Option("--state", help="May be given several times.")] = None,
+    operation: Annotated[str | None, typer.Option("--operation", help="As tencent_ccc.CreateExtension.")] = None,
+    account: Annotated[str | None, typer.Option("--account")] = None,
+    subject: Annotated[str | None, typer.Option("--subject", help="As agent:workday/4711.")] = None,
+    resource: Annotated[str | None, typer.Option("--resource", help="As extension:acme_cn/1001.")] = None,
+    plan_id: Annotated[str | None, typer.Option("--plan", help="Commands of one plan.")] = None,
+    plans: Annotated[bool, typer.Option("--plans", help="List plans instead of commands.")] = False,
+    after: Annotated[str | None, typer.Option("--after", help="Go on behind this id.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=200)] = 50,
+    url: UrlOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List commands, or plans, of a running server."""
+    from service.entrypoints.cli_server import Server, ServerError, list_page
+
+    given = {"operation": operation, "account": account, "subject": subject, "resource": resource, "plan": plan_id}
+    filters = [("state", one) for one in state or []]
+    filters += [(name, value) for name, value in ({**given, "after": after}).items() if value is not None]
+    try:
+        server = Server(url or _url(config))
+        code = list_page(server, "plans" if plans else "commands", [*filters, ("limit", str(limit))], output)
+    except ServerError as refused:
+        raise stop(str(refused), refused.code) from None
+    raise typer.Exit(code.value)
+
+
+@app.command(epilog="Example: cordboard show plan_0123456789abcdef --output json")
+def show(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="Of a command or a plan.")],
+    url: UrlOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show one command with its attempts and history, or one plan with its commands, of a running server."""
+    from service.entrypoints.cli_server import Server, ServerError, show_one
+
+    try:
+        code = show_one(Server(url or _url(config)), id_, output)
+    except ServerError as refused:
+        raise stop(str(refused), refused.code) from None
+    raise typer.Exit(code.value)
+
+
+def _url(config: Path | None) -> str:
+    http = settings_or_exit(config).http
+    host = f"[{http.host}]" if ":" in http.host else http.host
+    return f"http://{host}:{http.port}"
+
+
+@app.command(epilog="Example: cordboard contracts --export schemas-for-others")
+def contracts(
+    *,
+    check_: Annotated[
+        bool, typer.Option("--check", help="Compare the documents with the models; 1 if they differ.")
+    ] = False,
+    export: Annotated[
+        Path | None, typer.Option("--export", help="Write schemas and AsyncAPI into this folder.")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the events that are read and published; check or export their JSON Schemas and AsyncAPI document."""
+    from service.entrypoints.cli_contracts import check_contracts, export_contracts, show_contracts
+
+    if check_:
+        raise typer.Exit(check_contracts().value)
+    if export is not None:
+        raise typer.Exit(export_contracts(export).value)
+    show_contracts(output)

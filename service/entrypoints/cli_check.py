@@ -1,0 +1,147 @@
+"""`cordboard check`: is everything there that a server needs? Each finding says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import aiohttp
+
+from service.adapters import ledger_sqlite_file as ledger_file
+from service.adapters.credentials_none import NoCredentials
+from service.adapters.kafka_topics import existing_topics
+from service.adapters.ledger_sqlite_file import LedgerLockedError
+from service.adapters.migrations import MigrationError
+from service.adapters.system_clock import SystemClock
+from service.application.ports import Send, UnavailableError, VendorClient
+from service.domain.account import Account
+from service.domain.advice import advise
+from service.domain.outcome import ErrorClass, Failure
+from service.domain.plans import huawei_aicc, tencent_ccc
+from service.domain.wanted import CalledRouteWanted, ExtensionWanted, Wanted
+from service.entrypoints.cli_topics import manifest
+from service.entrypoints.exit_codes import ExitCode
+from service.entrypoints.rendering import Output, show_rows
+from service.settings import Settings
+from service.vendors.registry import VENDORS
+
+COLUMNS: Final = {"part": "part", "verdict": "verdict", "found": "found", "advice": "what to do"}
+OK, FAILED, AWAY = "ok", "failed", "unreachable"
+
+HARMLESS: Final[Mapping[str, tuple[str, Wanted]]] = {
+    tencent_ccc.VENDOR: (tencent_ccc.CREATE_EXTENSION, ExtensionWanted(extension="1", name="check")),
+    huawei_aicc.VENDOR: (
+        huawei_aicc.CREATE_CALLED_ROUTE,
+        CalledRouteWanted(access_code="0", device_type="ivr", device_id=1),
+    ),
+}
+"""By vendor: the operation whose read of the present is asked, and about what. It changes nothing and proves host,
+key, rights, clock and site at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One row of the table; `verdict` is ok, failed or unreachable."""
+
+    part: str
+    verdict: str
+    found: str
+    advice: str = ""
+
+
+def show_check(settings: Settings, output: Output) -> ExitCode:
+    """Look at everything, print what was found, and say by the exit code whether a server could work."""
+    findings = asyncio.run(look_at_everything(settings))
+    show_rows([asdict(finding) for finding in findings], COLUMNS, output)
+    wrong = {finding.verdict for finding in findings} - {OK}
+    if not wrong:
+        return ExitCode.DONE
+    return ExitCode.UNREACHABLE if wrong == {AWAY} else ExitCode.FAILED
+
+
+async def look_at_everything(settings: Settings) -> list[Finding]:
+    """Kafka, ledger and every account, side by side."""
+    accounts = _accounts(settings)
+    kafka, ledger, vendors = await asyncio.gather(
+        _kafka(settings), asyncio.to_thread(_ledger, settings), _vendors(settings)
+    )
+    return [Finding(part="configuration", verdict=OK, found="readable"), *accounts, *kafka, ledger, *vendors]
+
+
+def _accounts(settings: Settings) -> list[Finding]:
+    if settings.accounts:
+        return []
+    return [
+        Finding(part="accounts", verdict=FAILED, found="none is configured", advice="add one under `accounts:`"),
+    ]
+
+
+async def _kafka(settings: Settings) -> list[Finding]:
+    servers = settings.kafka.bootstrap_servers
+    try:
+        present = await existing_topics(settings.kafka_connection())
+    except UnavailableError as away:
+        advice = "start it, or correct kafka.bootstrap_servers and kafka.security"
+        return [Finding(part="kafka", verdict=AWAY, found=f"{servers}: {away}", advice=advice)]
+    return [Finding(part="kafka", verdict=OK, found=servers), _topics(settings, present)]
+
+
+def _topics(settings: Settings, present: frozenset[str]) -> Finding:
+    wanted = [topic.name for topic in manifest(settings.kafka.topics, partitions=1, replication_factor=1)]
+    missing = [name for name in wanted if name not in present]
+    if not missing:
+        return Finding(part="topics", verdict=OK, found=f"all {len(wanted)} are there")
+    advice = "make them (cordboard topics --create), or let this user see them"
+    return Finding(part="topics", verdict=FAILED, found=f"missing: {', '.join(missing)}", advice=advice)
+
+
+def _ledger(settings: Settings) -> Finding:
+    path = settings.ledger_path
+    try:
+        statuses = ledger_file.status(path)
+    except LedgerLockedError:
+        return Finding(part="ledger", verdict=OK, found=f"{path} is in use: a server has its lock")
+    except MigrationError as error:
+        return Finding(part="ledger", verdict=FAILED, found=str(error), advice="run the version that made it")
+    except UnavailableError as error:
+        return Finding(part="ledger", verdict=AWAY, found=str(error), advice="correct `ledger`, or the file's rights")
+    if not path.parent.is_dir():
+        advice = "make the folder, or correct `ledger`"
+        return Finding(part="ledger", verdict=FAILED, found=f"{path.parent} is no folder", advice=advice)
+    pending = sum(status.applied_at is None for status in statuses)
+    if not path.exists():
+        return Finding(part="ledger", verdict=OK, found=f"{path} will be made at the first start")
+    return Finding(part="ledger", verdict=OK, found=f"{path}, {pending} migrations pending" if pending else str(path))
+
+
+async def _vendors(settings: Settings) -> Sequence[Finding]:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+        return await asyncio.gather(*(_vendor(settings, account, session) for account in settings.accounts.values()))
+
+
+async def _vendor(settings: Settings, account: Account, session: aiohttp.ClientSession) -> Finding:
+    client = VENDORS[account.vendor].open(
+        account, session, SystemClock(), NoCredentials(), limits=settings.exchange_limits()
+    )
+    try:
+        trouble = await _ask(account, client)
+    finally:
+        await client.close()
+    part = f"account {account.name}"
+    if trouble is None:
+        return Finding(part=part, verdict=OK, found=f"{account.vendor} answers, and knows the key")
+    away = trouble.error_class in {ErrorClass.RETRYABLE, ErrorClass.AMBIGUOUS}
+    found = f"{trouble.error_class.value} {trouble.code}: {trouble.message}"
+    return Finding(part=part, verdict=AWAY if away else FAILED, found=found, advice=advise(trouble).text)
+
+
+async def _ask(account: Account, client: VendorClient) -> Failure | None:
+    """Read something harmless; what stood in the way."""
+    operation, wanted = HARMLESS[account.vendor]
+    read = client.operations[operation].present_read
+    assert read is not None, "the operations listed here read before they send"  # noqa: S101
+    send: Send = client.exchange
+    (look,) = await read.look(account, [wanted.model_dump(mode="json")], send)
+    return look if isinstance(look, Failure) else None
