@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from service.application.ports import Claim, Clock, PresentRead, Quota, Slot, UnavailableError, VendorClient
 from service.application.telemetry import Telemetry
@@ -22,6 +22,35 @@ _URGENCY = list(Lane)
 class _Ask:
     claim: Claim
     answer: asyncio.Future[Look]
+
+
+@dataclass(slots=True)
+class _Queue:
+    """Who waits for one read of one account; `hurry` is set when somebody more urgent than `lane` joins."""
+
+    asks: list[_Ask] = field(default_factory=list)
+    lane: Lane = Lane.SWEEP
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def join(self, ask: _Ask) -> None:
+        self.asks.append(ask)
+        if _urgency(ask) < _URGENCY.index(self.lane):
+            self.hurry.set()
+
+    def lead(self) -> tuple[Lane, float]:
+        """The lane of the most urgent, and since when the longest of all has waited."""
+        self.hurry.clear()
+        self.lane = min((ask.claim.command.lane for ask in self.asks), key=_URGENCY.index)
+        return self.lane, min(ask.claim.command.created_at for ask in self.asks)
+
+    def take(self, most: int) -> list[_Ask]:
+        """Those who go first, most urgent first; who has left is forgotten."""
+        self.asks = sorted((ask for ask in self.asks if not ask.answer.done()), key=_urgency)
+        taken, self.asks = self.asks[:most], self.asks[most:]
+        return taken
+
+    def take_all(self) -> list[_Ask]:
+        return self.take(len(self.asks))
 
 
 class BatchingPresentReader:
@@ -42,16 +71,17 @@ class BatchingPresentReader:
         self._clients = clients
         self._clock = clock
         self._telemetry = telemetry
-        self._waiting: dict[tuple[str, str], list[_Ask]] = {}
+        self._queues: dict[tuple[str, str], _Queue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def look(self, claim: Claim, read: PresentRead) -> Look:
         """What stands at the vendor now for the claim's command."""
         key = (claim.command.account, read.operation)
         ask = _Ask(claim, asyncio.get_running_loop().create_future())
-        waiting = self._waiting.setdefault(key, [])
-        waiting.append(ask)
-        if len(waiting) == 1:
+        if key in self._queues:
+            self._queues[key].join(ask)
+        else:
+            self._queues[key] = _Queue([ask])
             self._spawn(self._collect(key, read))
         return await ask.answer
 
@@ -68,32 +98,43 @@ class BatchingPresentReader:
         task.add_done_callback(self._tasks.discard)
 
     async def _collect(self, key: tuple[str, str], read: PresentRead) -> None:
-        """Serve everybody who waits for this read, a slot a batch."""
-        waiting = self._waiting[key]
-        account = self._accounts[key[0]]
+        """Serve everybody who waits for this read, a slot a batch. Nobody is left without an answer."""
+        queue = self._queues[key]
         try:
-            while waiting:
-                lane = min((ask.claim.command.lane for ask in waiting), key=_URGENCY.index)
-                since = min(ask.claim.command.created_at for ask in waiting)
-                trouble = await self._clients[account.name].prepare()
-                if trouble is not None:
-                    _answer(waiting, [trouble] * len(waiting))
-                    waiting.clear()
-                    return
-                slot = await self._quota.reserve(account, read.operation, lane, since=since)
-                batch = waiting[: read.batch]
-                del waiting[: read.batch]
-                batch = [ask for ask in batch if not ask.answer.done()]
-                if batch:
-                    self._spawn(self._read(account, read, batch, slot, lane))
+            await self._serve(self._accounts[key[0]], read, queue)
         except UnavailableError as away:  # no slot without the ledger: those who asked try again later
-            for ask in waiting:
-                if not ask.answer.done():
-                    ask.answer.set_exception(away)
-            waiting.clear()
+            _refuse(queue.take_all(), away)
+        except Exception as bug:  # noqa: BLE001 - handed to those who asked, whose command then says so
+            self._answer_bug(queue.take_all(), bug, read)
         finally:
-            if not waiting:
-                self._waiting.pop(key, None)
+            del self._queues[key]
+            _cancel(queue.asks)  # none, unless the reader was closed
+
+    async def _serve(self, account: Account, read: PresentRead, queue: _Queue) -> None:
+        while queue.asks:
+            trouble = await self._clients[account.name].prepare()
+            if trouble is not None:
+                asks = queue.take_all()
+                _answer(asks, [trouble] * len(asks))
+                return
+            slot = await self._slot(account, read, queue)
+            batch = queue.take(read.batch)
+            if batch:
+                self._spawn(self._read(account, read, batch, slot, queue.lane))
+
+    async def _slot(self, account: Account, read: PresentRead, queue: _Queue) -> Slot:
+        """A slot in the lane of the most urgent who waits; asked for anew when somebody more urgent joins."""
+        while True:
+            lane, since = queue.lead()
+            asked = asyncio.ensure_future(self._quota.reserve(account, read.operation, lane, since=since))
+            hurry = asyncio.ensure_future(queue.hurry.wait())
+            try:
+                await asyncio.wait({asked, hurry}, return_when=asyncio.FIRST_COMPLETED)
+                if asked.done():
+                    return asked.result()
+            finally:
+                asked.cancel()
+                hurry.cancel()
 
     async def _read(self, account: Account, read: PresentRead, batch: Sequence[_Ask], slot: Slot, lane: Lane) -> None:
         first: list[Slot] = [slot]
@@ -103,15 +144,23 @@ class BatchingPresentReader:
             return await self._send(account, call, slot_now, lane)
 
         try:
-            looks = await read.look(account, [ask.claim.command.wanted for ask in batch], send)
+            _answer(batch, await read.look(account, [ask.claim.command.wanted for ask in batch], send))
+        except UnavailableError as away:  # no slot for a further page
+            _refuse(batch, away)
         except Exception as bug:  # noqa: BLE001 - handed to those who asked, whose command then says so
-            looks = [_bug(bug)] * len(batch)
-            self._telemetry.log("error", "a read failed unexpectedly", operation=read.operation, exc_info=bug)
-        _answer(batch, looks)
+            self._answer_bug(batch, bug, read)
+        finally:
+            _cancel(batch)  # nobody, unless the reader was closed
+
+    def _answer_bug(self, asks: Sequence[_Ask], bug: Exception, read: PresentRead) -> None:
+        self._telemetry.log("error", "a read failed unexpectedly", operation=read.operation, exc_info=bug)
+        _answer(asks, [_bug(bug)] * len(asks))
 
     async def _send(self, account: Account, call: Call, slot: Slot | None, lane: Lane) -> Reply:
         since = self._clock.now()
         while slot is None or not await self._quota.ready(slot):
+            if slot is not None:
+                self._telemetry.count("slots_given_up_total", operation=call.operation)
             slot = await self._quota.reserve(account, call.operation, lane, since=since)
         begun = self._clock.monotonic()
         reply = await self._clients[account.name].exchange(call)
@@ -120,6 +169,21 @@ class BatchingPresentReader:
         self._telemetry.count("vendor_requests_total", operation=call.operation, lane=lane, outcome=outcome)
         self._telemetry.observe("vendor_request_seconds", seconds, operation=call.operation)
         return reply
+
+
+def _urgency(ask: _Ask) -> int:
+    return _URGENCY.index(ask.claim.command.lane)
+
+
+def _refuse(asks: Sequence[_Ask], away: UnavailableError) -> None:
+    for ask in asks:
+        if not ask.answer.done():
+            ask.answer.set_exception(away)
+
+
+def _cancel(asks: Sequence[_Ask]) -> None:
+    for ask in asks:
+        ask.answer.cancel()
 
 
 def _answer(asks: Sequence[_Ask], looks: Sequence[Look]) -> None:

@@ -150,11 +150,13 @@ class FakeRead:
     pages: int = 1
     present: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     looks: list[int] = field(default_factory=list)
+    asked: list[list[str]] = field(default_factory=list)
     bug: Exception | None = None
 
     async def look(self, account: Account, wanted: Sequence[Mapping[str, Json]], send: Send) -> Sequence[Look]:
         """One look for all."""
         self.looks.append(len(wanted))
+        self.asked.append([str(one.get("extension")) for one in wanted])
         if self.bug is not None:
             raise self.bug
         for page in range(self.pages):
