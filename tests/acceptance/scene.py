@@ -66,6 +66,8 @@ class Scene:
             if process.poll() is None:
                 process.kill()
             process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
 
     @property
     def journal(self) -> list[Entry]:
