@@ -155,7 +155,7 @@ class TimingSettings(_Part):
 class QuotaSettings(_Part):
     """How exactly vendors' quotas are used."""
 
-    margin: float = Field(default=0.02, ge=0, le=0.5, description="share of a quota left unused, against late arrivals")
+    margin: float = Field(default=0.02, gt=0, le=0.5, description="share of a quota left unused, against late arrivals")
     lead_seconds: float = Field(default=0.2, gt=0, le=1, description="how long before its moment a slot is taken")
 
 
@@ -455,7 +455,7 @@ def _told(detail: ErrorDetails, document: Document) -> SettingsFault:
             return SettingsFault(path, "must be host:port, several separated by commas")
         case "string_type":
             return SettingsFault(path, "must be text (YAML reads bare numbers, yes and no as something else: quote it)")
-    message = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    message = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be").partition(", unable")[0]
     message = re.sub(r"^(String|Value|Tuple|List) should", "must", message)
     if message.endswith("_file is needed"):
         message += f" (or the variable {variable(*location)})"

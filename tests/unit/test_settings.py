@@ -1,0 +1,364 @@
+"""Settings: one file and the environment, every fault at once, no value in any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from service.settings import Faults, Settings, load_settings
+from service.vendors.tencent_ccc.account import TencentCccAccount
+
+CANARY = "FAKE-CANARY-4711"
+TENCENT = {"vendor": "tencent_ccc", "sdk_app_id": 1400000000, "secret_id": "AKIDFAKE"}
+HUAWEI = {"vendor": "huawei_aicc", "base_url": "https://aicc.example", "app_key": "FAKE-app"}
+KEY = {"CORDBOARD_ACCOUNTS__ACME_CN__SECRET_KEY": "FAKE-secret-key"}
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Loader:
+    return Loader(tmp_path)
+
+
+class Loader:
+    """Writes documents as files and reads settings from them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, document: object, environ: Mapping[str, str] | None = None) -> Settings | Faults:
+        text = document if isinstance(document, str) else yaml.safe_dump(document)
+        path = self.folder / "cordboard.yaml"
+        path.write_text(text)
+        return load_settings(path, environ or {})
+
+    def settings(self, document: object, environ: Mapping[str, str] | None = None) -> Settings:
+        loaded = self(document, environ)
+        assert isinstance(loaded, Settings), list(loaded)
+        return loaded
+
+    def faults(self, document: object, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+        loaded = self(document, environ)
+        assert isinstance(loaded, Faults)
+        return {fault.path: fault.message for fault in loaded}
+
+    def secret_file(self, content: str, mode: int = 0o600) -> str:
+        path = self.folder / f"secret-{mode:o}"
+        path.write_text(content + "\n")
+        path.chmod(mode)
+        return str(path)
+
+
+def test_without_a_file_everything_has_a_default() -> None:
+    settings = load_settings(None, {})
+    assert isinstance(settings, Settings)
+    assert settings.kafka.bootstrap_servers == "127.0.0.1:9092"
+    assert settings.kafka.topics == ("hr.events", "crm.events")
+    assert settings.ledger_path == Path("cordboard.db")
+    assert (settings.http.host, settings.http.port) == ("127.0.0.1", 8080)
+    assert settings.limits.max_event_bytes == 1_048_576
+
+
+def test_making_settings_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORDBOARD_LEDGER", "sqlite:///elsewhere.db")
+    assert Settings().ledger == "sqlite:///cordboard.db"
+
+
+def test_the_environment_wins_over_the_file(load: Loader) -> None:
+    settings = load.settings(
+        {"ledger": "sqlite:///a.db", "kafka": {"group_id": "one"}},
+        {"CORDBOARD_LEDGER": "sqlite:////var/b.db", "CORDBOARD_KAFKA__TOPICS": "hr.events"},
+    )
+    assert settings.ledger_path == Path("/var/b.db")
+    assert (settings.kafka.group_id, settings.kafka.topics) == ("one", ("hr.events",))
+
+
+def test_an_empty_variable_counts_as_absent(load: Loader) -> None:
+    assert load.settings({"ledger": "sqlite:///a.db"}, {"CORDBOARD_LEDGER": ""}).ledger == "sqlite:///a.db"
+
+
+def test_an_account_is_validated_by_its_vendors_model(load: Loader) -> None:
+    account = load.settings({"accounts": {"acme_cn": TENCENT}}, KEY).accounts["acme_cn"]
+    assert isinstance(account, TencentCccAccount)
+    assert (account.name, account.secret_key.get_secret_value()) == ("acme_cn", "FAKE-secret-key")
+
+
+@pytest.mark.parametrize("secret", ["123456789", "[FAKE", "{FAKE", "true", "a,b,c", "null"])
+def test_a_secret_variable_is_taken_as_it_is(load: Loader, secret: str) -> None:
+    settings = load.settings({"accounts": {"acme_cn": TENCENT}}, {"CORDBOARD_ACCOUNTS__ACME_CN__SECRET_KEY": secret})
+    assert secret in set(settings.secrets())
+
+
+def test_variables_reach_dotted_topics_and_capital_operations(load: Loader) -> None:
+    settings = load.settings(
+        {"accounts": {"acme_cn": TENCENT}},
+        KEY
+        | {
+            "CORDBOARD_DEFAULTS__HR_EVENTS__REALM": "workday",
+            "CORDBOARD_DEFAULTS__CRM_EVENTS__ACCOUNT": "acme_cn",
+            "CORDBOARD_ACCOUNTS__ACME_CN__QUOTAS__CREATEEXTENSION": "7",
+            "CORDBOARD_ACCOUNTS__ACME_CN__OWNS": "name,email",
+            "CORDBOARD_ACCOUNTS__ACME_CN__NUMBERS__SIP_TRUNK_ID": "12",
+        },
+    )
+    account = settings.accounts["acme_cn"]
+    assert settings.defaults["hr.events"].realm == "workday"
+    assert settings.defaults["crm.events"].account == "acme_cn"
+    assert account.rate("tencent_ccc.CreateExtension") == 7
+    assert (account.owns, account.numbers.sip_trunk_id) == (("name", "email"), 12)
+
+
+def test_a_secret_variable_displaces_the_files_secret_file(load: Loader) -> None:
+    document = {"accounts": {"acme_cn": TENCENT | {"secret_key_file": load.secret_file("FAKE-from-file")}}}
+    assert "FAKE-from-file" in set(load.settings(document).secrets())
+    assert "FAKE-secret-key" in set(load.settings(document, KEY).secrets())
+
+
+def test_both_a_secret_and_its_file_are_a_fault(load: Loader) -> None:
+    environ = KEY | {"CORDBOARD_ACCOUNTS__ACME_CN__SECRET_KEY_FILE": load.secret_file("FAKE-from-file")}
+    faults = load.faults({"accounts": {"acme_cn": TENCENT}}, environ)
+    assert faults == {"accounts.acme_cn.secret_key": "give secret_key or secret_key_file, not both"}
+
+
+def test_every_secret_is_known_to_be_hidden(load: Loader) -> None:
+    password = load.secret_file("FAKE-sasl")
+    security = {"protocol": "SASL_SSL", "username": "u", "password_file": password}
+    environ = KEY | {"CORDBOARD_ACCOUNTS__ACME_HW__APP_SECRET": "FAKE-app-secret"}
+    document = {"kafka": {"security": security}, "accounts": {"acme_cn": TENCENT, "acme_hw": HUAWEI}}
+    settings = load.settings(document, environ)
+    assert {"FAKE-sasl", "FAKE-secret-key", "FAKE-app-secret", "FAKE-app", "AKIDFAKE"} <= set(settings.secrets())
+    assert "FAKE" not in repr(settings)
+    assert "FAKE" not in repr(settings.kafka_connection())
+    assert settings.kafka_connection().password == "FAKE-sasl"
+
+
+def test_policies_are_built_of_what_was_set(load: Loader) -> None:
+    document = {
+        "accounts": {"acme_cn": TENCENT},
+        "defaults": {"hr.events": {"account": "acme_cn", "realm": "workday"}},
+        "timing": {"approval_poll_seconds": 7, "read_seconds": 9},
+        "limits": {"max_event_bytes": 2048},
+    }
+    settings = load.settings(document, KEY)
+    policy = settings.intake_policy()
+    assert policy.planning.topic("hr.events").realm == "workday"
+    assert policy.planning.accounts["acme_cn"].name == "acme_cn"
+    assert (policy.max_event_bytes, policy.settling.approval_poll_seconds) == (2048, 7)
+    assert settings.exchange_limits().read_seconds == 9
+
+
+# --- faults ---------------------------------------------------------------------------------------------------------
+
+BROKEN = {
+    "kafka": {"bootstrap_servrs": "x", "group_id": 5, "security": {"protocol": "SASL_SSL"}},
+    "ledger": "postgresql://user:pass@host/db",
+    "http": {"host": "0.0.0.0", "port": "many"},  # noqa: S104 - refused
+    "defaults": {"hr.event": {"account": "acme_cm"}, "crm.events": {"relm": "x"}},
+    "acounts": {},
+    "accounts": {
+        "acme_cn": TENCENT
+        | {
+            "base_url": "http://ccc.example",
+            "site": "cnn",
+            "time_zone": "Asia/Shangai",
+            "country": "QQ",
+            "quotas": {"CreateOwnNumberAply": 5},
+        },
+        "Acme": HUAWEI | {"app_secret_file": "/nowhere"},
+        "other": {"vendor": "ringcentral"},
+        "flat": "text",
+    },
+}
+TOLD = {
+    "acounts": "did you mean `accounts`",
+    "accounts.Acme": "lower-case",
+    "accounts.Acme.app_secret_file": "can't be read",
+    "accounts.acme_cn.base_url": "must be https",
+    "accounts.acme_cn.country": "no country",
+    "accounts.acme_cn.quotas.CreateOwnNumberAply": "did you mean `CreateOwnNumberApply`",
+    "accounts.acme_cn.secret_key": "CORDBOARD_ACCOUNTS__ACME_CN__SECRET_KEY",
+    "accounts.acme_cn.site": "'cn' or 'intl'",
+    "accounts.acme_cn.time_zone": "IANA",
+    "accounts.flat": "mapping",
+    "accounts.other.vendor": "tencent_ccc, huawei_aicc",
+    "defaults.crm.events.relm": "did you mean `realm`",
+    "defaults.hr.event": "did you mean `hr.events`",
+    "defaults.hr.event.account": "did you mean `acme_cn`",
+    "http.host": "loopback",
+    "http.port": "valid integer",
+    "kafka.bootstrap_servrs": "did you mean `bootstrap_servers`",
+    "kafka.group_id": "quote it",
+    "kafka.security": "needs username and password",
+    "ledger": "PostgreSQL is not supported yet",
+}
+
+
+def test_all_faults_are_told_at_once_each_with_its_path(load: Loader) -> None:
+    faults = load.faults(BROKEN)
+    assert faults.keys() == TOLD.keys()
+    assert {path: message for path, message in faults.items() if TOLD[path] not in message} == {}
+
+
+def _placed(document: object, canary: str) -> list[object]:
+    """The document once for each of its leaves, with the canary there; and with it as a key beside each."""
+    if not isinstance(document, dict):
+        return [canary]
+    variants: list[object] = [{**document, "surplus": canary}]
+    for key, value in document.items():
+        variants += [{**document, key: variant} for variant in _placed(value, canary)]
+    return variants
+
+
+WHOLE = {
+    "kafka": {
+        "bootstrap_servers": "h:1",
+        "topics": ["hr.events"],
+        "session_timeout_ms": 10000,
+        "security": {"protocol": "SASL_SSL", "username": "u", "password_file": "/x", "ca_file": "/x", "password": "x"},
+    },
+    "ledger": "sqlite:///a.db",
+    "http": {"host": "127.0.0.1", "port": 1},
+    "defaults": {"hr.events": {"account": "acme_cn", "realm": "r"}},
+    "accounts": {
+        "acme_cn": TENCENT
+        | {
+            "secret_key": "x",
+            "token": "x",
+            "country": "CN",
+            "numbers": {"call_type": "both"},
+            "quotas": {"default": 1},
+        },
+        "acme_hw": HUAWEI | {"app_secret": "x", "credentials": {"mode": "none"}, "time_zone": "UTC"},
+    },
+    "log": {"level": "info"},
+    "quota": {"margin": 0.02},
+}
+
+
+@pytest.mark.parametrize("variant", _placed(WHOLE, CANARY))
+def test_no_fault_repeats_a_value(load: Loader, variant: object) -> None:
+    loaded = load(variant)
+    assert isinstance(loaded, Faults)
+    assert CANARY not in "\n".join(str(fault) for fault in loaded)
+
+
+@pytest.mark.parametrize(
+    "name", ["KAFKA", "LEDGER", "HTTP__PORT", "ACCOUNTS", "ACCOUNTS__A__SITE", "DEFAULTS", "LEGDER"]
+)
+def test_no_fault_repeats_a_variables_value(load: Loader, name: str) -> None:
+    faults = load.faults({}, {f"CORDBOARD_{name}": CANARY})
+    assert CANARY not in str(faults)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: *CANARY",
+        "a: !CANARY x",
+        "CANARY: {",
+        "CANARY: 1\nCANARY: 2",
+        "5: x",
+        "- CANARY",
+        "a: \t%CANARY",
+        "a: 'CANARY",
+    ],
+)
+def test_a_file_that_is_no_settings_is_refused_without_repeating_it(load: Loader, text: str) -> None:
+    faults = load.faults(text)
+    (message,) = faults.values()
+    assert "CANARY" not in message
+
+
+def test_a_key_given_twice_is_told_with_its_line(load: Loader) -> None:
+    (message,) = load.faults("ledger: sqlite:///a\nhttp: {}\nledger: sqlite:///b\n").values()
+    assert message == "line 3: a key is given twice"
+
+
+def test_a_file_that_is_not_there_is_one_fault(tmp_path: Path) -> None:
+    loaded = load_settings(tmp_path / "none.yaml", {})
+    assert isinstance(loaded, Faults)
+    assert [fault.message for fault in loaded] == ["can't be read: No such file or directory"]
+
+
+@pytest.mark.parametrize(
+    ("place", "variable"),
+    [
+        (("kafka", "security", "password"), "CORDBOARD_KAFKA__SECURITY__PASSWORD"),
+        (("accounts", "acme_cn", "secret_key"), "CORDBOARD_ACCOUNTS__ACME_CN__SECRET_KEY"),
+        (("accounts", "acme_cn", "token"), "CORDBOARD_ACCOUNTS__ACME_CN__TOKEN"),
+        (("accounts", "acme_hw", "app_secret"), "CORDBOARD_ACCOUNTS__ACME_HW__APP_SECRET"),
+    ],
+)
+def test_a_secret_in_the_file_is_a_fault_that_says_where_it_belongs(
+    load: Loader, place: tuple[str, ...], variable: str
+) -> None:
+    document: object = CANARY
+    for key in reversed(place):
+        document = {key: document}
+    message = load.faults(document)[".".join(place)]
+    assert variable in message
+    assert f"{place[-1]}_file" in message
+
+
+def test_a_key_id_may_stand_in_the_file(load: Loader) -> None:
+    load.settings({"accounts": {"acme_cn": TENCENT}}, KEY)
+
+
+def test_a_secret_file_that_everybody_can_read_is_a_fault(load: Loader) -> None:
+    document = {"accounts": {"acme_cn": TENCENT | {"secret_key_file": load.secret_file("FAKE-key", 0o644)}}}
+    assert "read by everybody" in load.faults(document)["accounts.acme_cn.secret_key_file"]
+    document = {"accounts": {"acme_cn": TENCENT | {"secret_key_file": load.secret_file("FAKE-key", 0o640)}}}
+    load.settings(document)
+
+
+def test_a_base_url_may_be_plain_http_on_loopback_only(load: Loader) -> None:
+    load.settings({"accounts": {"acme_cn": TENCENT | {"base_url": "http://127.0.0.1:8085"}}}, KEY)
+    document = {"accounts": {"acme_cn": TENCENT | {"base_url": "http://10.0.0.1"}}}
+    assert "accounts.acme_cn.base_url" in load.faults(document, KEY)
+
+
+@pytest.mark.parametrize(
+    "ledger", ["cordboard.db", "sqlite://x", "sqlite:///", "sqlite:///:memory:", "mysql://x", "sqlite:///d/"]
+)
+def test_a_ledger_is_a_sqlite_file(load: Loader, ledger: str) -> None:
+    assert load.faults({"ledger": ledger})["ledger"] == "must be sqlite:///path of a file"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "cordboard.example"])  # noqa: S104 - refused
+def test_the_api_listens_on_loopback_only(load: Loader, host: str) -> None:
+    assert "no tokens yet" in load.faults({"http": {"host": host}})["http.host"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.9"])
+def test_any_loopback_name_will_do(load: Loader, host: str) -> None:
+    assert load.settings({"http": {"host": host}}).http.host == host
+
+
+def test_a_variable_that_names_no_setting_is_a_fault(load: Loader) -> None:
+    assert "names no setting" in load.faults({}, {"CORDBOARD_LEGDER": "x"})["CORDBOARD_LEGDER"]
+
+
+def test_what_kubernetes_puts_into_pods_is_no_setting(load: Loader) -> None:
+    names = ("CORDBOARD_SERVICE_HOST", "CORDBOARD_PORT", "CORDBOARD_PORT_8080_TCP_ADDR", "CORDBOARD_CONFIG")
+    load.settings({}, dict.fromkeys(names, "x"))
+
+
+def test_tls_files_that_are_not_there_are_faults(load: Loader) -> None:
+    faults = load.faults({"kafka": {"security": {"protocol": "SSL", "ca_file": "/none", "key_file": "/none"}}})
+    assert faults.keys() == {"kafka.security.ca_file", "kafka.security.key_file"}
+
+
+def test_odd_shapes_are_faults_and_never_exceptions(load: Loader) -> None:
+    odd: list[object] = [None, 5, "x", [], ["x"], {}, {"x": None}, {"x": []}, True]
+    for section in ("kafka", "defaults", "accounts", "http", "ledger"):
+        for shape in odd:
+            load(
+                {section: shape}, {"CORDBOARD_ACCOUNTS__A__QUOTAS__X": "1", "CORDBOARD_DEFAULTS__HR_EVENTS__REALM": "x"}
+            )
+            load({section: shape})
+    for shape in odd:
+        load(
+            {"accounts": {"a": shape}, "defaults": {"hr.events": shape}, "kafka": {"topics": shape, "security": shape}}
+        )
