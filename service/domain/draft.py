@@ -149,9 +149,13 @@ class Draft:
         return self.put_command(moved)
 
     def release_reservation(self, plan: Plan) -> None:
-        """End the plan's reservation if nothing was ever applied under it; the subject's next plan inherits it."""
+        """End the reservation a plan leaves behind if nothing was applied; the subject's next plan inherits it.
+
+        The plan need not be the one that reserved: one that failed before it learnt whose the resource is left its
+        reservation to whoever came next.
+        """
         binding = self.binding_of(plan.subject)
-        if binding is None or binding.plan_id != plan.id or binding.state is not BindingState.RESERVED:
+        if binding is None or binding.state is not BindingState.RESERVED:
             return
         heirs = [p for p in self.open_plans(plan.subject, ()) if p.id != plan.id]
         heir = next((p for p in heirs if any(c.resource == binding.resource for c in self.steps_of(p.id))), None)
