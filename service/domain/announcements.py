@@ -47,14 +47,19 @@ _WHO_ENDS: Final[Mapping[str, WhoActs]] = {
 }
 
 
-def command_ended(plan: Plan, command: Command, now: float, *, because_step: str | None = None) -> OutboxMessage:
-    """The event of a command's end, whichever of the five it is; `because_step` failed before a cancelled one."""
+def command_ended(
+    plan: Plan, command: Command, now: float, *, because_step: str | None = None, request_id: str | None = None
+) -> OutboxMessage:
+    """The event of a command's end, whichever of the five it is.
+
+    `because_step` failed before a cancelled one; `request_id` is the vendor's for the last request of a success.
+    """
     shared = _command_fields(plan, command)
     data: OutboundPart
     result: Any = command.result
     match command.state:
         case CommandState.SUCCEEDED:
-            data = CommandSucceeded(**shared, result=result)
+            data = CommandSucceeded(**shared, result=result, request_id=request_id or None)
         case CommandState.FAILED if command.failure is not None:
             data = CommandFailed(**shared, failure=failure_detail(command.failure))
         case CommandState.CANCELLED:
@@ -234,7 +239,7 @@ def _report(step: Command) -> StepReport:
 
 def _agent(plan: Plan, steps: Sequence[Command], facts: Mapping[str, Any], now: float) -> AgentResult | None:
     extension = next((step for step in steps if step.step == Step.EXTENSION), None)
-    if extension is None:
+    if extension is None or extension.state is not CommandState.SUCCEEDED:
         return None
     credential: Literal["delivered", "none"] = "delivered" if facts.get("credential") == "delivered" else "none"
     return AgentResult(
@@ -252,7 +257,7 @@ def _agent(plan: Plan, steps: Sequence[Command], facts: Mapping[str, Any], now: 
 
 def _number(plan: Plan, steps: Sequence[Command], facts: Mapping[str, Any]) -> NumberResult | None:
     approval = next((step for step in steps if step.step == Step.APPROVAL), None)
-    if approval is None:
+    if approval is None or approval.state is not CommandState.SUCCEEDED:
         return None
     apply_id, live_at = facts.get("apply_id"), facts.get("live_at") or approval.ended_at
     bound = any(step.step == Step.CALL_IN and step.state is CommandState.SUCCEEDED for step in steps)
@@ -267,7 +272,7 @@ def _number(plan: Plan, steps: Sequence[Command], facts: Mapping[str, Any]) -> N
 
 def _route(steps: Sequence[Command], now: float) -> RouteResult | None:
     route = next((step for step in steps if step.step == Step.ROUTE), None)
-    if route is None:
+    if route is None or route.state is not CommandState.SUCCEEDED:
         return None
     wanted = route.wanted
     return RouteResult(
