@@ -14,9 +14,9 @@ from service.domain.blueprint import FactKind, Step
 from service.domain.command import Command, CommandState, Lane, Plan, PlanState, WaitCause
 from service.domain.draft import Draft
 from service.domain.ledger_state import Fact
-from service.domain.order import stands_in_the_way
+from service.domain.order import has_begun, is_overtaken, stands_in_the_way
 from service.domain.outcome import ErrorClass, Failure, NotYet, Outcome, Result, Succeeded
-from service.domain.retry import GiveUp, RetryAt, after
+from service.domain.retry import RULES, GiveUp, RetryAt, after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ def succeed(draft: Draft, command: Command, outcome: Succeeded, *, writes: bool,
     if writes:
         _remember_applied(draft, done)
     plan = draft.plan(done.plan_id)
-    draft.tell(tell.command_ended(plan, done, draft.now))
+    draft.tell(tell.command_ended(plan, done, draft.now, request_id=outcome.request_id))
     following = next((c for c in draft.steps_of(plan.id) if c.step_no > done.step_no and not c.state.ended), None)
     if following is None:
         complete_plan(draft, plan)
@@ -103,6 +103,15 @@ def complete_plan(draft: Draft, plan: Plan) -> None:
     wake_successors(draft, ended)
 
 
+def end_stale(draft: Draft, plan: Plan) -> None:
+    """A later event of its source was applied before the plan began: its steps end without effect."""
+    for step in draft.steps_of(plan.id):
+        stale = draft.move(step, CommandState.STALE, why="a higher revision was applied")
+        draft.tell(tell.command_ended(plan, stale, draft.now))
+    draft.release_reservation(plan)
+    complete_plan(draft, draft.plan(plan.id))
+
+
 def wake_successors(draft: Draft, ended: Plan) -> None:
     """Let those begin that waited behind a plan which has ended, in their order."""
     resources = {c.resource for c in draft.steps_of(ended.id)}
@@ -121,7 +130,10 @@ def is_blocked(draft: Draft, plan: Plan, resources: set[str]) -> bool:
 
 
 def begin_plan(draft: Draft, plan: Plan, first: Command) -> None:
-    """Make a plan's first command runnable, at its effective date if that is to come."""
+    """Make a plan's first command runnable, at its effective date if that is to come, unless it is stale by now."""
+    if is_overtaken(plan, draft.binding_of(plan.subject)):
+        end_stale(draft, plan)
+        return
     if plan.effective_at is not None and plan.effective_at > draft.now:
         draft.move(
             first,
@@ -136,12 +148,32 @@ def begin_plan(draft: Draft, plan: Plan, first: Command) -> None:
 
 
 def tell_waiting(draft: Draft, plan: Plan, cause: WaitingCause, *, expected_at: float | None) -> None:
-    """Publish `plan.waiting`, once in a plan's epoch."""
+    """Publish `plan.waiting`, once in a plan's epoch; whoever waits behind the plan waits for the same from now on."""
     plan = draft.plan(plan.id)
-    if plan.waiting_told:
-        return
-    draft.put_plan(replace(plan, waiting_told=True))
-    draft.tell(tell.plan_waiting(plan, draft.steps_of(plan.id), cause, since=draft.now, expected_at=expected_at))
+    if not plan.waiting_told:
+        draft.put_plan(replace(plan, waiting_told=True))
+        draft.tell(tell.plan_waiting(plan, draft.steps_of(plan.id), cause, since=draft.now, expected_at=expected_at))
+    if cause != "earlier_work":
+        _tell_those_behind(draft, plan)
+
+
+def is_behind_a_long_wait(draft: Draft, plan: Plan, resources: set[str]) -> bool:
+    """True if earlier work waits for a person or the vendor; ordinary queueing is not worth telling."""
+    others = (p for p in draft.open_plans(plan.subject, resources) if p.id != plan.id)
+    return any(
+        stands_in_the_way(other, steps, plan, draft.now)
+        and any(c.state is CommandState.IN_DOUBT or c.cause is WaitCause.APPROVAL for c in steps)
+        for other in others
+        for steps in [draft.steps_of(other.id)]
+    )
+
+
+def _tell_those_behind(draft: Draft, ahead: Plan) -> None:
+    steps = draft.steps_of(ahead.id)
+    for plan in draft.open_plans(ahead.subject, {c.resource for c in steps}):
+        behind = plan.id != ahead.id and not has_begun(draft.steps_of(plan.id))
+        if behind and stands_in_the_way(ahead, steps, plan, draft.now):
+            tell_waiting(draft, plan, "earlier_work", expected_at=None)
 
 
 def apply_fact(draft: Draft, fact: Fact, policy: SettlingPolicy) -> bool:
@@ -204,6 +236,7 @@ def _begin_approval(draft: Draft, plan: Plan, command: Command, policy: Settling
         cause=WaitCause.APPROVAL,
         due_at=draft.now + policy.approval_poll_seconds,
     )
+    waiting = draft.put_command(replace(waiting, lane=Lane.SWEEP))
     application = next(c for c in draft.steps_of(plan.id) if c.step == Step.APPLICATION)
     kept = next((f for f in draft.facts_for(plan.subject) if _fits(f, application)), None)
     if kept is None:
@@ -212,20 +245,24 @@ def _begin_approval(draft: Draft, plan: Plan, command: Command, policy: Settling
         _end_wait(draft, waiting, kept, policy)
 
 
-def _look_again(draft: Draft, command: Command, policy: SettlingPolicy) -> None:
+def _look_again(draft: Draft, command: Command, policy: SettlingPolicy, failure: Failure | None = None) -> None:
+    """The wait for an approval goes on, also after a look that failed: neither count nor age bounds it."""
     waiting = draft.move(
         command,
         CommandState.WAITING,
-        why="not approved yet",
+        why="not approved yet" if failure is None else f"{failure.error_class}:{failure.code}",
         cause=WaitCause.APPROVAL,
         due_at=draft.now + policy.approval_poll_seconds,
     )
-    draft.put_command(replace(waiting, retries=0, failure=None, lane=Lane.SWEEP))
+    draft.put_command(replace(waiting, retries=0, failure=failure, lane=Lane.SWEEP))
     tell_waiting(draft, draft.plan(command.plan_id), "approval", expected_at=None)
 
 
 def _retry_or_fail(draft: Draft, settling: Settling, failure: Failure) -> None:
     command = settling.command
+    if command.cause is WaitCause.APPROVAL and failure.error_class in RULES:
+        _look_again(draft, command, settling.policy, failure)
+        return
     since = command.first_at if command.first_at is not None else draft.now
     match after(failure, retries=command.retries, since=since, now=draft.now, chance=settling.chance):
         case RetryAt(due_at):
@@ -238,6 +275,8 @@ def _retry_or_fail(draft: Draft, settling: Settling, failure: Failure) -> None:
             )
             draft.put_command(replace(waiting, retries=command.retries + 1, failure=failure))
             _forget_create(draft, settling)
+        case GiveUp(final) if command.step == Step.APPROVAL and final.error_class in RULES:
+            _look_again(draft, command, settling.policy, final)
         case GiveUp(final):
             _forget_create(draft, settling)
             fail(draft, command, final)
@@ -259,7 +298,7 @@ def _remember_applied(draft: Draft, command: Command) -> None:
         return
     given = {name: value for name, value in command.wanted.items() if value is not None}
     revisions = dict(binding.revisions)
-    if command.order.revision is not None:
+    if command.order.revision is not None and command.effective_at is None:  # future-dated: ordered by time alone
         highest = revisions.get(command.order.source, command.order.revision)
         revisions[command.order.source] = max(highest, command.order.revision)
     draft.put_binding(

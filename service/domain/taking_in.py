@@ -17,11 +17,18 @@ from service.domain.command import Command, CommandState, Lane, Plan, PlanState,
 from service.domain.draft import Draft
 from service.domain.idempotency_key import command_id, fact_id, plan_id
 from service.domain.ledger_state import Changes, DeadLetter, Fact, Keys, Known, StoredEvent
-from service.domain.order import order_key
+from service.domain.order import is_overtaken, order_key
 from service.domain.outcome import ErrorClass, Failure
 from service.domain.planning import PlanningPolicy, effective_at, plan_event, subject_of
 from service.domain.record_reading import Defect, InboundEvent, Record, Understood
-from service.domain.settling import SettlingPolicy, apply_fact, is_blocked, tell_waiting
+from service.domain.settling import (
+    SettlingPolicy,
+    apply_fact,
+    end_stale,
+    is_behind_a_long_wait,
+    is_blocked,
+    tell_waiting,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +132,12 @@ def _take_blueprint(draft: Draft, event: InboundEvent, planned: Blueprint, arriv
     for number, step in enumerate(planned.steps):
         state = first if number == 0 else _AFTER_EARLIER_STEP
         draft.add_command(_command(plan, planned, step, number, state), why="planned")
-    if first.cause is WaitCause.EFFECTIVE_DATE:
+    if is_overtaken(plan, draft.binding_of(plan.subject)):
+        end_stale(draft, plan)
+    elif first.cause is WaitCause.EFFECTIVE_DATE:
         tell_waiting(draft, plan, "effective_date", expected_at=plan.effective_at)
-    elif first.cause is WaitCause.EARLIER_WORK:
-        _tell_if_behind_a_long_wait(draft, plan, planned.resource)
+    elif first.cause is WaitCause.EARLIER_WORK and is_behind_a_long_wait(draft, plan, {planned.resource}):
+        tell_waiting(draft, plan, "earlier_work", expected_at=None)
 
 
 def _first_state(draft: Draft, plan: Plan, resource: str) -> _Standing:
@@ -137,13 +146,6 @@ def _first_state(draft: Draft, plan: Plan, resource: str) -> _Standing:
     if is_blocked(draft, plan, {resource}):
         return _Standing(CommandState.WAITING, WaitCause.EARLIER_WORK, None)
     return _Standing(CommandState.PENDING, None, draft.now)
-
-
-def _tell_if_behind_a_long_wait(draft: Draft, plan: Plan, resource: str) -> None:
-    """Waiting behind work that itself waits for the outside is worth telling; ordinary queueing is not."""
-    ahead = [p for p in draft.open_plans(plan.subject, {resource}) if p.id != plan.id]
-    if any(p.waiting_told for p in ahead):
-        tell_waiting(draft, plan, "earlier_work", expected_at=None)
 
 
 def _reserve(draft: Draft, plan: Plan, planned: Blueprint) -> Failure | None:

@@ -10,7 +10,6 @@ from typing import Any
 from service.domain.binding import Binding
 from service.domain.command import Command, CommandState, HistoryRow, Plan, PlanState
 from service.domain.draft import Draft
-from service.domain.idempotency_key import plan_id
 from service.domain.ledger_state import Changes, EventKey, Fact, Keys, Known, OutboxMessage
 from service.domain.outcome import ErrorClass, Failure, Outcome, Result, Succeeded
 from service.domain.record_reading import InboundEvent
@@ -92,10 +91,8 @@ class World:
 
     # what is there
 
-    def plan(self, event_id: str, source: str = "urn:crm") -> Plan:
-        found = self.plans.get(plan_id(source, event_id)) or self.plans[plan_id("urn:hr", event_id)]
-        assert found.event_id == event_id
-        return found
+    def plan(self, event_id: str) -> Plan:
+        return next(p for p in self.plans.values() if p.event_id == event_id)
 
     def steps(self, event_id: str) -> Sequence[Command]:
         mine = [c for c in self.commands.values() if c.plan_id == self.plan(event_id).id]
