@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -37,7 +38,7 @@ COMES_TO: Final[Mapping[str, str]] = {
     "malformed": "dead letters, byte for byte",
     "foreign": "ignored and counted",
 }
-ENDS: Final = ("done", "unchanged", "adopted", "failed", "cancelled", "in doubt", "waiting")
+ENDS: Final = ("done", "unchanged", "adopted", "failed", "cancelled", "doubt", "waiting")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +60,23 @@ def print_report(report: Report, console: Console, *, done: bool) -> None:
     console.print(_what_came_in(report))
     console.print(_how_it_ended(report))
     console.print(_exceptions(report))
+    tried_again = sum(command.retries for command in report.commands)
+    console.print(f"{tried_again} tries were repeated by themselves: throttled, bad gateway, expired token.\n")
     console.print(_vendors(report))
     if not done:
         console.print("[yellow]Not everything had ended at the deadline.[/yellow]")
     _next(report, console)
 
 
+def _table(title: str) -> Table:
+    return Table(
+        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+
+
 def _what_came_in(report: Report) -> Table:
     counts = Counter(record.what for record in report.day)
-    table = Table(title="What came in", title_justify="left")
+    table = _table("What came in")
     table.add_column("records", justify="right")
     table.add_column("what")
     table.add_column("what Cordboard makes of it")
@@ -77,15 +86,16 @@ def _what_came_in(report: Report) -> Table:
 
 
 def _how_it_ended(report: Report) -> Table:
-    table = Table(title="How the commands ended", title_justify="left")
-    table.add_column("operation", no_wrap=True)
-    for name in ENDS:
-        table.add_column(name, justify="right", no_wrap=True)
+    table = _table("How the commands ended")
     by_operation: dict[str, Counter[str]] = defaultdict(Counter)
     for command in report.commands:
         by_operation[command.operation][_end(command)] += 1
+    shown = [name for name in ENDS if any(ends[name] for ends in by_operation.values())]
+    table.add_column("operation", no_wrap=True)
+    for name in shown:
+        table.add_column(name, justify="right", no_wrap=True)
     for operation, ends in sorted(by_operation.items()):
-        table.add_row(_plain(operation), *(str(ends[name] or "·") for name in ENDS))
+        table.add_row(_plain(operation), *(str(ends[name] or "·") for name in shown))
     return table
 
 
@@ -98,7 +108,7 @@ def _end(command: Command) -> str:
         case CommandState.SUCCEEDED:
             return command.result or "done"
         case CommandState.IN_DOUBT:
-            return "in doubt"
+            return "doubt"
         case CommandState.FAILED | CommandState.CANCELLED | CommandState.STALE | CommandState.SUPERSEDED:
             return "failed" if command.state is CommandState.FAILED else "cancelled"
         case _:
@@ -106,7 +116,7 @@ def _end(command: Command) -> str:
 
 
 def _exceptions(report: Report) -> Table:
-    table = Table(title="What did not go by itself, and why", title_justify="left")
+    table = _table("What did not go by itself, and why")
     table.add_column("subject", no_wrap=True)
     table.add_column("stands", no_wrap=True)
     table.add_column("why, and what to do")
@@ -129,7 +139,7 @@ def _exceptions(report: Report) -> Table:
 
 
 def _vendors(report: Report) -> Table:
-    table = Table(title="What the vendors saw", title_justify="left")
+    table = _table("What the vendors saw")
     table.add_column("operation", no_wrap=True)
     for name in ("requests", "effects", "most in 1 s", "quota"):
         table.add_column(name, justify="right", no_wrap=True)
