@@ -224,7 +224,10 @@ def _begin_step(draft: Draft, plan: Plan, command: Command, *, after: Command, p
     if after.result != Result.ADOPTED:
         _begin_approval(draft, plan, command, policy)
         return
-    # already live: one look settles it
+    # already live: one look settles it, and an approval that came early has nothing left to end
+    for fact in draft.facts_for(plan.subject):
+        if fact.kind == FactKind.APPROVED and _fits(fact, after):
+            draft.put_fact(replace(fact, taken_by=command.id))
     draft.move(command, CommandState.PENDING, why="the number is live already", due_at=draft.now)
 
 

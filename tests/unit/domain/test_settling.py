@@ -403,6 +403,14 @@ def test_second_purchase_waits_behind_the_first_and_then_goes_on() -> None:
     assert (application.state, application.due_at) == (CommandState.PENDING, NOW)
 
 
+def test_early_approval_of_a_number_found_live_ends_no_later_wait() -> None:
+    world = World()
+    world.take(approved(), buy())
+    world.run("buy-1", "application", done(Result.ADOPTED), sent=False)
+    assert next(iter(world.facts.values())).taken_by == world.step("buy-1", "approval").id
+    assert world.step("buy-1", "approval").state is CommandState.PENDING
+
+
 def test_fact_ends_one_wait_only() -> None:
     world = in_review()
     world.take(buy("buy-2"), approved())
