@@ -131,10 +131,6 @@ def _exceptions(report: Report) -> Table:
             continue
         subject = plan.subject.partition(":")[2]
         table.add_row(subject, stands, f"{failure.code}: {failure.message}. → {advise(failure).text}")
-    tried_again = sum(command.retries for command in report.commands)
-    table.caption = (
-        f"{tried_again} tries were repeated after throttling, a bad gateway or an expired token, by themselves."
-    )
     return table
 
 
