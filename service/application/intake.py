@@ -12,7 +12,7 @@ from service.application.ports import Clock, EventSource, Ledger
 from service.application.rounds import Stopping, keep_going
 from service.application.telemetry import Telemetry
 from service.domain.ledger_state import Changes
-from service.domain.record_reading import Defect, Ignored, Record, Understood, read_record
+from service.domain.record_reading import Ignored, Reading, Record, Understood, read_record
 from service.domain.taking_in import IntakePolicy, ReadRecord, keys_of, take_in
 
 
@@ -40,24 +40,22 @@ class Intake:
             self._held = await self._source.fetch()
             self._telemetry.health("kafka", ready=True)
         records = self._held
+        readings = [(record, read_record(record, max_event_bytes=self._policy.max_event_bytes)) for record in records]
+        batch = [ReadRecord(record, reading) for record, reading in readings if not isinstance(reading, Ignored)]
+        if batch:
+            await self._store(batch)
         if records:
-            batch = self._read(records)
-            if batch:
-                await self._store(batch)
             self._source.taken(records)
         self._held = ()
+        self._count(readings)
         return len(records)
 
-    def _read(self, records: Sequence[Record]) -> list[ReadRecord]:
-        batch = []
-        for record in records:
+    def _count(self, readings: Sequence[tuple[Record, Reading]]) -> None:
+        """Count records once they are taken, however often their batch was tried."""
+        for record, reading in readings:
             self._telemetry.count("records_total", topic=record.topic)
-            match read_record(record, max_event_bytes=self._policy.max_event_bytes):
-                case Ignored() as ignored:
-                    self._ignore(record, ignored)
-                case (Understood() | Defect()) as reading:
-                    batch.append(ReadRecord(record, reading))
-        return batch
+            if isinstance(reading, Ignored):
+                self._ignore(record, reading)
 
     def _ignore(self, record: Record, ignored: Ignored) -> None:
         self._telemetry.count("records_ignored_total", topic=record.topic, reason=ignored.reason)

@@ -25,11 +25,13 @@ class FakeEventSource:
     committed: list[Record] = field(default_factory=list)
     trouble: list[Exception] = field(default_factory=list)
     fetches: int = 0
+    ends: dict[str, int] = field(default_factory=dict)
     on_taken: Callable[[Sequence[Record]], None] = lambda records: None
 
     def add(self, value: object, *, topic: str = "hr.events", key: bytes | None = b"key") -> Record:
         """Append a record to a topic's only partition; what is not bytes or None is written as JSON."""
-        offset = sum(record.topic == topic for record in (*self.records, *self.committed))
+        offset = self.ends.get(topic, 0)
+        self.ends[topic] = offset + 1
         raw = value if value is None or isinstance(value, bytes) else orjson.dumps(value)
         record = Record(
             topic=topic, partition=0, offset=offset, key=key, value=raw, headers=(), timestamp_ms=1_800_000_000_000
