@@ -1,0 +1,148 @@
+"""Log lines: one JSON object each, whoever wrote them, and nothing in them that must not be read."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+import structlog
+
+from service.adapters import logs
+from service.adapters.logs import configure_logging, register_secret
+from service.adapters.redaction import Redactor
+
+CANARY = "FAKE-canary-in-a-log"
+
+
+class Lines:
+    """What was written."""
+
+    def __init__(self, stream: io.StringIO) -> None:
+        self.stream = stream
+
+    @property
+    def text(self) -> str:
+        return self.stream.getvalue()
+
+    def all(self) -> list[dict[str, Any]]:
+        return [orjson.loads(line) for line in self.text.splitlines()]
+
+    def one(self) -> dict[str, Any]:
+        (line,) = self.all()
+        return line
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
+    """Logging as the process configures it, into memory; put back as it was."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level, logging.raiseExceptions, sys.excepthook
+    levels = {name: logging.getLogger(name).level for name in logs.CHATTY}
+    monkeypatch.setattr(logs, "REDACTOR", Redactor())
+    stream = io.StringIO()
+    configure_logging(stream)
+    register_secret(CANARY)
+    yield Lines(stream)
+    root.handlers[:], level, logging.raiseExceptions, sys.excepthook = before
+    root.setLevel(level)
+    for name, old in levels.items():
+        logging.getLogger(name).setLevel(old)
+    logging.captureWarnings(capture=False)
+    structlog.contextvars.clear_contextvars()
+    structlog.reset_defaults()
+
+
+def test_a_line_is_one_json_object_with_time_level_event_logger_and_version(lines: Lines) -> None:
+    structlog.stdlib.get_logger("cordboard").info("event taken in", event_id="e1", attempt=2)
+    line = lines.one()
+    assert line["timestamp"].endswith("Z")
+    assert (line["level"], line["event"], line["logger"]) == ("info", "event taken in", "cordboard")
+    assert (line["service"], line["version"]) == ("cordboard", logs.service_version())
+    assert (line["event_id"], line["attempt"]) == ("e1", 2)
+
+
+def test_what_is_bound_to_the_context_is_on_every_line(lines: Lines) -> None:
+    with structlog.contextvars.bound_contextvars(command_id="cmd_1"):
+        structlog.stdlib.get_logger("cordboard").info("one")
+        logging.getLogger("some.library").warning("two")
+    assert [line["command_id"] for line in lines.all()] == ["cmd_1", "cmd_1"]
+
+
+def test_lines_below_the_level_are_not_written(lines: Lines) -> None:
+    structlog.stdlib.get_logger("cordboard").debug("quiet")
+    logging.getLogger("aiokafka.consumer").info("chatty")
+    assert lines.text == ""
+
+
+def test_the_standard_librarys_loggers_go_the_same_way(lines: Lines) -> None:
+    logging.getLogger("aiokafka.client").error("no %s for %s", CANARY, "wei@acme.example")
+    assert lines.one()["event"] == "no *** for ***"
+
+
+def test_warnings_are_lines_too(lines: Lines) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old call", DeprecationWarning, stacklevel=1)
+    assert "old call" in lines.one()["event"]
+
+
+def test_a_secret_goes_from_wherever_it_stands(lines: Lines) -> None:
+    structlog.stdlib.get_logger("cordboard").info(
+        f"with {CANARY}", nested={"list": [CANARY, {"deep": f"x{CANARY}y"}]}, **{f"key {CANARY}": 1}
+    )
+    assert CANARY not in lines.text
+
+
+def _fails_with(secret: str) -> None:
+    in_a_variable = f"local {secret}"
+    try:
+        raise KeyError(secret)
+    except KeyError as cause:
+        raise ValueError(f"bad value {secret}: {len(in_a_variable)}") from cause
+
+
+def test_an_exception_is_a_structure_without_variables_and_secrets(lines: Lines) -> None:
+    try:
+        _fails_with(CANARY)
+    except ValueError as error:
+        structlog.stdlib.get_logger("cordboard").error("failed", exc_info=error)
+        logging.getLogger("library").exception("failed there")
+    assert CANARY not in lines.text
+    for line in lines.all():
+        assert [part["exc_type"] for part in line["exception"]] == ["ValueError", "KeyError"]
+        assert line["exception"][0]["exc_value"].startswith("bad value ***")
+        assert all(frame.keys() == {"filename", "lineno", "name"} for frame in line["exception"][0]["frames"])
+
+
+def test_an_exception_that_nobody_caught_is_a_line(lines: Lines) -> None:
+    try:
+        _fails_with(CANARY)
+    except ValueError as error:
+        sys.excepthook(ValueError, error, error.__traceback__)
+    assert lines.one()["event"] == "uncaught exception"
+    assert CANARY not in lines.text
+
+
+async def test_a_task_whose_exception_nobody_took_is_a_line(lines: Lines) -> None:
+    asyncio.get_running_loop().call_exception_handler({"message": f"lost {CANARY}", "exception": ValueError(CANARY)})
+    assert lines.one()["logger"] == "asyncio"
+    assert CANARY not in lines.text
+
+
+def test_a_line_that_cannot_be_made_is_dropped_in_silence(lines: Lines, capsys: pytest.CaptureFixture[str]) -> None:
+    logging.getLogger("library").error("%d apples", CANARY)
+    printed = capsys.readouterr()
+    assert CANARY not in lines.text + printed.err + printed.out
+
+
+@pytest.mark.parametrize("value", [2**80, "\ud800", float("nan"), object(), b"\xff", {1: 2}, {"a": {1, 2}}])
+def test_any_value_can_be_written(lines: Lines, value: object) -> None:
+    structlog.stdlib.get_logger("cordboard").info("odd", value=value)
+    assert lines.text.startswith('{"timestamp"')
