@@ -229,7 +229,7 @@ class PlanCompleted(PlanData):
 
 
 class PlanWaiting(PlanData):
-    """A plan can't go on for now; published once per epoch and cause. Not an end."""
+    """A plan can't go on for now; published once per epoch. Not an end."""
 
     cause: WaitingCause = Field(description="What it waits for.")
     since: Timestamp = Field(description="Since when.")

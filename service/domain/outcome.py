@@ -25,8 +25,8 @@ class Failure:
     """Why something did not work, in words safe to publish: no secret, no personal data, no vendor free text.
 
     `code` is the vendor's own, verbatim (`InternalError.DBError`, `HTTP502`, `ConnectTimeout`).
-    `retries` bounds how often this code is retried when that is less than its class allows; afterwards it
-    counts as `afterwards`.
+    `retries` bounds how often this code is retried in a row when that is less than its class allows; afterwards it
+    counts as `afterwards`. `repeats` is how often it has been: rooms leave it alone.
     """
 
     error_class: ErrorClass
@@ -36,6 +36,7 @@ class Failure:
     field: str | None = None
     retries: int | None = None
     afterwards: ErrorClass = ErrorClass.PERMANENT
+    repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

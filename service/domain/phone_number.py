@@ -23,12 +23,15 @@ def e164(text: str, country: str) -> str:
 
 
 def _is_whole(number: phonenumbers.PhoneNumber) -> bool:
-    """True for a number that can be dialled from anywhere: one without its area code can't, a hotline's can."""
+    """True for a number that can be dialled from anywhere: one without its area code can't, a hotline's can.
+
+    One of a range that nobody has been given is none: its national shape, which a vendor's form wants, is unknown.
+    """
     reason = phonenumbers.is_possible_number_with_reason(number)
     if reason == phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY:
         region = phonenumbers.region_code_for_country_code(number.country_code or 0)
         return phonenumbers.is_valid_short_number_for_region(number, region)
-    return reason == phonenumbers.ValidationResult.IS_POSSIBLE
+    return reason == phonenumbers.ValidationResult.IS_POSSIBLE and phonenumbers.is_valid_number(number)
 
 
 def _none_that(country: str) -> CannotPlanError:

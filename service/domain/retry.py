@@ -14,7 +14,7 @@ class RetryRule:
 
     base: float = 0.5
     cap: float = 60.0
-    attempts: int = 8
+    attempts: int = 15
     age: float = 3600.0
 
 
@@ -40,15 +40,16 @@ class GiveUp:
     failure: Failure
 
 
-def after(failure: Failure, *, retries: int, since: float, now: float, chance: float) -> RetryAt | GiveUp:
+def after(failure: Failure, *, retries: int, repeats: int, since: float, now: float, chance: float) -> RetryAt | GiveUp:
     """What follows a failure that changed nothing at the vendor.
 
-    `retries` were made before for this command, `since` is when its first attempt began, `chance` lies in [0, 1).
+    `retries` were made before for this command, `repeats` of them in a row just now for this very code; `since` is
+    when its first attempt began, `chance` lies in [0, 1).
     """
     rule = RULES.get(failure.error_class)
     if rule is None:
         return GiveUp(failure)
-    if failure.retries is not None and retries >= failure.retries:
+    if failure.retries is not None and repeats >= failure.retries:
         return GiveUp(_hardened(failure))
     if retries >= rule.attempts or now - since >= rule.age:
         return GiveUp(failure)

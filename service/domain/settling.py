@@ -267,7 +267,12 @@ def _retry_or_fail(draft: Draft, settling: Settling, failure: Failure) -> None:
         _look_again(draft, command, settling.policy, failure)
         return
     since = command.first_at if command.first_at is not None else draft.now
-    match after(failure, retries=command.retries, since=since, now=draft.now, chance=settling.chance):
+    last = command.failure
+    repeats = last.repeats if last is not None and last.code == failure.code else 0
+    verdict = after(
+        failure, retries=command.retries, repeats=repeats, since=since, now=draft.now, chance=settling.chance
+    )
+    match verdict:
         case RetryAt(due_at):
             waiting = draft.move(
                 command,
@@ -276,6 +281,7 @@ def _retry_or_fail(draft: Draft, settling: Settling, failure: Failure) -> None:
                 cause=WaitCause.RETRY,
                 due_at=due_at,
             )
+            failure = replace(failure, repeats=repeats + 1)
             draft.put_command(replace(waiting, retries=command.retries + 1, failure=failure))
             _forget_create(draft, settling)
         case GiveUp(final) if command.step == Step.APPROVAL and final.error_class in RULES:

@@ -37,6 +37,7 @@ def test_number_is_read_as_e164_or_national(text: str, country: str, number: str
         ("02150001234 ext 3", "CN"),
         ("+999123456789", "CN"),
         ("555-0123", "US"),
+        ("+861080000010", "CN"),  # a length that could be, in a range that nobody has
         ("", "CN"),
     ],
 )

@@ -234,6 +234,21 @@ def test_retries_end_by_count() -> None:
     assert world.plan("hire-1").state is PlanState.FAILED
 
 
+def test_code_with_retries_of_its_own_is_counted_in_a_row_and_apart_from_others() -> None:
+    once = Failure(
+        error_class=ErrorClass.RETRYABLE, code="HTTP401", message="m", retries=1, afterwards=ErrorClass.CREDENTIALS
+    )
+    world = World()
+    world.take(hire())
+    for failure in (DOWN, DOWN, once, DOWN, once):
+        world.run("hire-1", "extension", failure, sent=False)
+        assert world.plan("hire-1").state is PlanState.OPEN, "a first refusal after other trouble is tried again"
+    world.run("hire-1", "extension", once, sent=False)
+    failed = world.plan("hire-1").failure
+    assert failed is not None
+    assert failed.error_class is ErrorClass.CREDENTIALS
+
+
 @pytest.mark.parametrize("outcome", [DOWN, LOST])
 def test_wait_for_approval_is_bounded_by_neither_count_nor_age(outcome: Failure) -> None:
     world = in_review()
