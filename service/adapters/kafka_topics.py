@@ -21,7 +21,7 @@ REQUEST_MS: Final = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicManifest:
-    """A topic as it should be; `replication_factor` -1 leaves it to the broker."""
+    """A topic as it should be, with Kafka's own names for its settings."""
 
     name: str
     partitions: int
@@ -29,14 +29,24 @@ class TopicManifest:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-async def existing_topics(connection: KafkaConnection) -> frozenset[str]:
-    """Names of the topics that this client may see. Raises UnavailableError."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterView:
+    """What a client sees: how many brokers, and the names of the topics it may know of."""
+
+    brokers: int
+    topics: frozenset[str]
+
+
+async def look_at_cluster(connection: KafkaConnection) -> ClusterView:
+    """Ask the brokers who is there. Raises UnavailableError."""
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
             consumer = AIOKafkaConsumer(**connection.client_arguments(), request_timeout_ms=REQUEST_MS)
             try:
                 await consumer.start()
-                return frozenset(await consumer.topics())
+                topics = frozenset(await consumer.topics())
+                brokers = consumer._client.cluster.brokers()  # noqa: SLF001 - aiokafka shows them nowhere else
+                return ClusterView(brokers=len(brokers), topics=topics)
             finally:
                 await consumer.stop()
     except (KafkaError, ssl.SSLError, OSError) as trouble:  # a TimeoutError is an OSError

@@ -165,16 +165,16 @@ def topics(
     create: Annotated[bool, typer.Option("--create", help="Make what is missing.")] = False,
     partitions: Annotated[int, typer.Option("--partitions", min=1, max=10000)] = 6,
     replication_factor: Annotated[
-        int, typer.Option("--replication-factor", min=-1, max=32, help="-1: as the brokers are set.")
-    ] = -1,
+        int | None, typer.Option("--replication-factor", min=1, max=32, help="Default: one a broker, at most 3.")
+    ] = None,
 ) -> None:
     """Print the topics Cordboard needs with their settings, or make those that are missing."""
     settings = settings_or_exit(config)
     quiet_libraries()
-    from service.entrypoints.cli_topics import manifest, show_topics
+    from service.entrypoints.cli_topics import Wish, show_topics
 
-    wanted = manifest(settings.kafka.topics, partitions=partitions, replication_factor=replication_factor)
-    raise typer.Exit(show_topics(settings, wanted, output, create=create).value)
+    wish = Wish(partitions=partitions, replication_factor=replication_factor)
+    raise typer.Exit(show_topics(settings, wish, output, create=create).value)
 
 
 @app.command(epilog="Example: cordboard plan events.json, or: cordboard plan - < events.jsonl")

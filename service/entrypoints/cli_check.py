@@ -11,7 +11,7 @@ import aiohttp
 
 from service.adapters import ledger_sqlite_file as ledger_file
 from service.adapters.credentials_none import NoCredentials
-from service.adapters.kafka_topics import existing_topics
+from service.adapters.kafka_topics import look_at_cluster
 from service.adapters.ledger_sqlite_file import LedgerLockedError
 from service.adapters.migrations import MigrationError
 from service.adapters.system_clock import SystemClock
@@ -21,7 +21,7 @@ from service.domain.advice import advise
 from service.domain.outcome import ErrorClass, Failure
 from service.domain.plans import huawei_aicc, tencent_ccc
 from service.domain.wanted import CalledRouteWanted, ExtensionWanted, Wanted
-from service.entrypoints.cli_topics import manifest
+from service.entrypoints.cli_topics import topic_names
 from service.entrypoints.exit_codes import ExitCode
 from service.entrypoints.rendering import Output, show_rows
 from service.settings import Settings
@@ -81,7 +81,7 @@ def _accounts(settings: Settings) -> list[Finding]:
 async def _kafka(settings: Settings) -> list[Finding]:
     servers = settings.kafka.bootstrap_servers
     try:
-        present = await existing_topics(settings.kafka_connection())
+        present = (await look_at_cluster(settings.kafka_connection())).topics
     except UnavailableError as away:
         advice = "start it, or correct kafka.bootstrap_servers and kafka.security"
         return [Finding(part="kafka", verdict=AWAY, found=f"{servers}: {away}", advice=advice)]
@@ -89,7 +89,7 @@ async def _kafka(settings: Settings) -> list[Finding]:
 
 
 def _topics(settings: Settings, present: frozenset[str]) -> Finding:
-    wanted = [topic.name for topic in manifest(settings.kafka.topics, partitions=1, replication_factor=1)]
+    wanted = topic_names(settings.kafka.topics)
     missing = [name for name in wanted if name not in present]
     if not missing:
         return Finding(part="topics", verdict=OK, found=f"all {len(wanted)} are there")
