@@ -247,7 +247,7 @@ async def test_nothing_about_a_person_is_shown(client: Client, ledger: AwayLedge
         "extension": "1001",
         "name": "Wei Personal",
         "email": "wei@personal.example",
-        "callback_url": "https://user:personal@host.example/personal?key=personal",
+        "callback_url": "https://user:FAKE-personal@host.example/personal?key=personal",
         "invented_later": "personal",
     }
     command = make_command(

@@ -153,7 +153,7 @@ def test_policies_are_built_of_what_was_set(load: Loader) -> None:
 
 BROKEN = {
     "kafka": {"bootstrap_servrs": "x", "group_id": 5, "security": {"protocol": "SASL_SSL"}},
-    "ledger": "postgresql://user:pass@host/db",
+    "ledger": "postgresql://user:FAKE@host/db",
     "http": {"host": "0.0.0.0", "port": "many"},  # noqa: S104 - refused
     "defaults": {"hr.event": {"account": "acme_cm"}, "crm.events": {"relm": "x"}},
     "acounts": {},
