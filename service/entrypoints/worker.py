@@ -31,9 +31,8 @@ async def run_worker(settings: Settings, telemetry: MeteredTelemetry, *, with_ap
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.ask)
     try:
-        async with open_workplace(settings, telemetry) as workplace:
-            async with serving(workplace, settings) if with_api else nothing():
-                await work(workplace, stopping, shutdown_seconds=settings.timing.shutdown_seconds)
+        async with open_workplace(settings, telemetry) as place, serving(place, settings) if with_api else nothing():
+            await work(place, stopping, shutdown_seconds=settings.timing.shutdown_seconds)
     except LedgerLockedError as held:
         telemetry.log("error", "the ledger is held by another process", reason=str(held))
         return REFUSED

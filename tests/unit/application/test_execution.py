@@ -13,6 +13,7 @@ from service.application.ports import UnavailableError
 from service.domain.binding import BindingState
 from service.domain.command import CommandState, Session
 from service.domain.outcome import Call, ErrorClass, Failure, NotYet, Seen
+from service.domain.retry import RULES
 from tests.builders import make_binding, make_plan
 from tests.fakes.clock import VirtualClock
 from tests.fakes.ledger import FakeLedger
@@ -303,7 +304,7 @@ async def test_retries_are_bounded_and_do_not_wait_in_a_task(bench: Bench) -> No
         await bench.run()
         await bench.clock.advance(60.0)
     assert bench.command(command).state is CommandState.FAILED
-    assert len(bench.vendor.journal) == 9
+    assert len(bench.vendor.journal) == RULES[BUSY.error_class].attempts + 1
 
 
 # ---------------------------------------------------------------------- trouble inside Cordboard
@@ -346,7 +347,7 @@ async def test_bug_before_the_mark_is_tried_again_and_then_failed(bench: Bench) 
     command = await store_hire(bench.ledger)
     await bench.run()
     assert (bench.command(command).state, bench.command(command).cause) == (CommandState.WAITING, "retry")
-    for _ in range(10):
+    for _ in range(RULES[ErrorClass.RETRYABLE].attempts + 1):
         await bench.clock.advance(60.0)
         await bench.run()
     assert bench.command(command).state is CommandState.FAILED
