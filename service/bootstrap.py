@@ -59,12 +59,23 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
         ledger = await SqliteLedger.open(settings.ledger_path)
         opened.push_async_callback(ledger.close)
         session = await ledger.open_session(f"{socket.gethostname()}:{os.getpid()}", clock.now())
-        await take_over(ledger=ledger, session=session, clock=clock, telemetry=telemetry)
         telemetry.health("ledger", ready=True)
         accounts = settings.accounts
         clients = await _open_vendors(opened, settings, accounts, clock)
+        await take_over(
+            ledger=ledger,
+            session=session,
+            clock=clock,
+            telemetry=telemetry,
+            policy=settings.settling_policy(),
+            rules={name: op.when_unclear for client in clients.values() for name, op in client.operations.items()},
+        )
         quota = SlotQuota(
-            ledger=ledger, clock=clock, margin=settings.quota.margin, lead_seconds=settings.quota.lead_seconds
+            ledger=ledger,
+            clock=clock,
+            telemetry=telemetry,
+            margin=settings.quota.margin,
+            lead_seconds=settings.quota.lead_seconds,
         )
         opened.push_async_callback(quota.close)
         reader = BatchingPresentReader(
@@ -110,6 +121,7 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
                 clients=clients,
                 clock=clock,
                 telemetry=telemetry,
+                policy=settings.settling_policy(),
             ),
             relay=OutboxRelay(ledger=ledger, publisher=publisher, clock=clock, telemetry=telemetry),
             telemetry=telemetry,

@@ -20,11 +20,11 @@ INSERT_SESSION = "INSERT INTO sessions (owner, started_at) VALUES (?, ?)"
 IS_SESSION_OPEN = "SELECT 1 FROM sessions WHERE fence = ? AND ended_at IS NULL"
 FREE_CLAIMED = """
 UPDATE commands INDEXED BY commands_claimed SET owner = NULL
-WHERE owner IS NOT NULL AND state IN ('pending', 'waiting')
+WHERE owner IS NOT NULL AND state IN ('pending', 'waiting', 'in_doubt')
 """
 RELEASE_COMMANDS = """
 UPDATE commands SET owner = NULL
-WHERE id IN (SELECT value FROM json_each(?)) AND owner = ? AND state IN ('pending', 'waiting')
+WHERE id IN (SELECT value FROM json_each(?)) AND owner = ? AND state IN ('pending', 'waiting', 'in_doubt')
 """
 SELECT_ORPHANS = f"""
 SELECT {rows.COMMAND} FROM commands INDEXED BY commands_in_flight
@@ -32,11 +32,11 @@ WHERE state = 'in_flight' AND owner IS NOT ? ORDER BY order_at, arrival, step_no
 """  # noqa: S608
 SELECT_NEXT_DUE = """
 SELECT min(due_at) FROM commands INDEXED BY commands_next_due
-WHERE due_at IS NOT NULL AND owner IS NULL AND state IN ('pending', 'waiting') AND due_at > ?
+WHERE due_at IS NOT NULL AND owner IS NULL AND state IN ('pending', 'waiting', 'in_doubt') AND due_at > ?
 """
 SELECT_NEXT_ACCOUNT = """
 SELECT account FROM commands INDEXED BY commands_due
-WHERE due_at IS NOT NULL AND owner IS NULL AND state IN ('pending', 'waiting')
+WHERE due_at IS NOT NULL AND owner IS NULL AND state IN ('pending', 'waiting', 'in_doubt')
     AND quota_group = ? AND operation = ? AND lane = ? AND account > ?
 ORDER BY account LIMIT 1
 """
@@ -74,7 +74,7 @@ SELECT {rows.COMMAND},
                AND (h.subject IS NULL OR h.subject = c.subject)
                AND (h.resource IS NULL OR h.resource = c.resource))
 FROM commands AS c INDEXED BY commands_due
-WHERE c.due_at IS NOT NULL AND c.owner IS NULL AND c.state IN ('pending', 'waiting')
+WHERE c.due_at IS NOT NULL AND c.owner IS NULL AND c.state IN ('pending', 'waiting', 'in_doubt')
     AND c.quota_group = :quota_group AND c.operation = :operation AND c.lane = :lane AND c.account = :account
     AND c.due_at <= :now AND (c.due_at, c.arrival, c.step_no) > (:due_at, :arrival, :step_no)
 ORDER BY c.due_at, c.arrival, c.step_no LIMIT :page

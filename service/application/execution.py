@@ -31,8 +31,20 @@ from service.application.ports import (
 from service.application.rounds import Stopping, keep_going
 from service.application.telemetry import Telemetry
 from service.domain.account import Account
-from service.domain.command import Command, Lane, Session
-from service.domain.outcome import Answer, Call, ErrorClass, Failure, NotYet, Outcome, Seen, Succeeded
+from service.domain.command import Command, CommandState, Lane, Session
+from service.domain.outcome import (
+    Answer,
+    Call,
+    ErrorClass,
+    Failure,
+    Outcome,
+    Result,
+    Seen,
+    StillUnknown,
+    Succeeded,
+    WhenUnclear,
+)
+from service.domain.settling import SettlingPolicy, absent_for_long
 
 AHEAD_SECONDS: Final = 2.0  # how much work per operation is looked at before its slot comes
 READ_ROOM: Final = 200  # commands that only read share calls, so many may wait at once
@@ -63,6 +75,7 @@ class Execution:
         clients: Mapping[str, VendorClient],
         clock: Clock,
         telemetry: Telemetry,
+        policy: SettlingPolicy,
     ) -> None:
         """Everything it needs, as ports."""
         self._ledger = ledger
@@ -74,6 +87,7 @@ class Execution:
         self._clients = clients
         self._clock = clock
         self._telemetry = telemetry
+        self._policy = policy
         self._changed = ledger.subscribe("commands")
         self._rooms = _rooms(accounts, clients)
         self._unsent: Counter[_Pool] = Counter()
@@ -176,29 +190,43 @@ class Execution:
     async def _settle(self, run: _Run, outcome: Outcome) -> None:
         sent = run.sent or run.marked
         try:
-            await self._settlement.settle(run.claim, outcome, sent=sent, writes=run.writes)
+            await self._settlement.settle(
+                run.claim, outcome, sent=sent, writes=run.writes, when_unclear=run.when_unclear
+            )
         except Exception as bug:  # noqa: BLE001 - what can't be written as it is, is a doubt or a retry, logged
             self._telemetry.log(
                 "error", "an outcome could not be written", command_id=run.claim.command.id, exc_info=bug
             )
-            await self._settlement.settle(run.claim, _bug(bug), sent=sent, writes=run.writes)
+            await self._settlement.settle(
+                run.claim, _bug(bug), sent=sent, writes=run.writes, when_unclear=run.when_unclear
+            )
 
     async def _perform(self, run: _Run) -> Outcome:
         command, seen = run.claim.command, None
         operation = self._operation(command)
         if operation is None:
             return _not_configured(command)
-        run.writes = operation.writes
+        run.writes, run.when_unclear = operation.writes, operation.when_unclear
         if operation.present_read is not None:
             look = await self._reader.look(run.claim, operation.present_read)
             if isinstance(look, Failure):
                 return _not_applied(look)
             seen = look
-        match self._decide(run, operation, seen):
-            case Call() as call:
-                return await self._send(run, operation, call)
-            case (Succeeded() | NotYet() | Failure()) as outcome:
-                return outcome
+        if command.state is CommandState.IN_DOUBT and self._stays_unknown(command, operation, seen):
+            return StillUnknown(absent=seen is not None)
+        move = self._decide(run, operation, seen)
+        return await self._send(run, operation, move) if isinstance(move, Call) else _as_found(command, move)
+
+    def _stays_unknown(self, command: Command, operation: VendorOperation, seen: Seen | None) -> bool:
+        """Nothing is there, which does not yet prove that it was not done; of what is only watched it never does."""
+        match operation.when_unclear:
+            case WhenUnclear.APPLY_AGAIN:
+                return False
+            case WhenUnclear.WATCH:
+                return seen is None or seen.state is None
+            case WhenUnclear.READ_BACK:
+                now = self._clock.now()
+                return seen is None or (seen.state is None and not absent_for_long(command, now, self._policy))
 
     def _operation(self, command: Command) -> VendorOperation | None:
         client = self._clients.get(command.account)
@@ -260,7 +288,8 @@ class _Run:
         self.claim = claim
         self.pool = pool
         self.queued = True
-        self.writes = True  # until its operation says otherwise
+        self.writes = True  # until its operation says otherwise, as the next
+        self.when_unclear = WhenUnclear.WATCH
         self.sent: SentTimes | None = None
         self.marked: SentTimes | None = None
 
@@ -283,6 +312,13 @@ def _not_applied(failure: Failure) -> Failure:
     if failure.error_class is not ErrorClass.AMBIGUOUS:
         return failure
     return replace(failure, error_class=ErrorClass.RETRYABLE)
+
+
+def _as_found(command: Command, outcome: Outcome) -> Outcome:
+    """What is in doubt and found as wanted was done by us: the read only learnt of it."""
+    if command.state is CommandState.IN_DOUBT and isinstance(outcome, Succeeded) and outcome.result is Result.UNCHANGED:
+        return replace(outcome, result=Result.DONE)
+    return outcome
 
 
 def _not_configured(command: Command) -> Failure:

@@ -10,7 +10,7 @@ from service.domain.account import Account
 from service.domain.binding import Binding
 from service.domain.command import Attempt, Command, HistoryRow, Lane, Plan, Session
 from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage
-from service.domain.outcome import Call, Failure, Json, Look, Move, Outcome, Reply, Seen
+from service.domain.outcome import Call, Failure, Json, Look, Move, Outcome, Reply, Seen, WhenUnclear
 from service.domain.record_reading import Record
 
 
@@ -229,6 +229,11 @@ class VendorOperation(Protocol):
         ...
 
     @property
+    def when_unclear(self) -> WhenUnclear:
+        """How it is found out what an unclear reply left behind; of a read, nothing ever is."""
+        ...
+
+    @property
     def present_read(self) -> PresentRead | None:
         """How to look before the first send; None where that can't or need not be done."""
         ...
@@ -287,6 +292,10 @@ class Quota(Protocol):
         """Wait for the slot's moment; True: send now. False: it has passed and is given up."""
         ...
 
+    def throttled(self, account: Account, operation: str) -> None:
+        """The vendor answered a call of the operation with "too fast": its quota slows at once, and recovers slowly."""
+        ...
+
 
 class Credentials(Protocol):
     """Where a fetched SIP password goes."""
@@ -303,7 +312,15 @@ class Settle(Protocol):
         """Write the durable "about to send"; the claim with its command as it now stands."""
         ...
 
-    async def settle(self, claim: Claim, outcome: Outcome, *, sent: SentTimes | None, writes: bool) -> None:
+    async def settle(
+        self,
+        claim: Claim,
+        outcome: Outcome,
+        *,
+        sent: SentTimes | None,
+        writes: bool,
+        when_unclear: WhenUnclear = WhenUnclear.WATCH,
+    ) -> None:
         """Write the outcome, what follows from it, and the messages that tell it."""
         ...
 

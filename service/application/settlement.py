@@ -14,7 +14,7 @@ from service.application.telemetry import Telemetry
 from service.domain.command import Attempt, Command, CommandState, PlanState, Session
 from service.domain.draft import Draft
 from service.domain.ledger_state import Changes, Keys, Known
-from service.domain.outcome import Call, Failure, NotYet, Outcome
+from service.domain.outcome import Call, Failure, NotYet, Outcome, WhenUnclear
 from service.domain.settling import Settling, SettlingPolicy, settle
 
 
@@ -56,7 +56,15 @@ class Settlement:
         await self._ledger.transact(_keys(claim), decide)
         return marked[0]
 
-    async def settle(self, claim: Claim, outcome: Outcome, *, sent: SentTimes | None, writes: bool) -> None:
+    async def settle(
+        self,
+        claim: Claim,
+        outcome: Outcome,
+        *,
+        sent: SentTimes | None,
+        writes: bool,
+        when_unclear: WhenUnclear = WhenUnclear.WATCH,
+    ) -> None:
         """Write what the outcome means. Insists until the ledger takes it; an outcome for lost work is dropped."""
         now, chance = self._clock.now(), self._randomness.fraction()
 
@@ -73,6 +81,7 @@ class Settlement:
                 command=command,
                 outcome=outcome,
                 writes=writes,
+                when_unclear=when_unclear,
                 sent=sent is not None,
                 created=sent is not None and sent.creates,
                 chance=chance,

@@ -5,13 +5,15 @@ Called once by the worker, after its session was opened and before execution sta
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from service.application.ports import Clock, Ledger
 from service.application.telemetry import Telemetry
 from service.domain.command import Command, CommandState, Session
 from service.domain.draft import Draft
 from service.domain.ledger_state import Changes, Keys, Known
-from service.domain.outcome import ErrorClass, Failure
-from service.domain.settling import doubt
+from service.domain.outcome import ErrorClass, Failure, WhenUnclear
+from service.domain.settling import SettlingPolicy, doubt
 
 LEFT_BEHIND = Failure(
     error_class=ErrorClass.AMBIGUOUS,
@@ -20,11 +22,20 @@ LEFT_BEHIND = Failure(
 )
 
 
-async def take_over(*, ledger: Ledger, session: Session, clock: Clock, telemetry: Telemetry) -> int:
-    """Put every orphan in doubt; how many there were."""
+async def take_over(
+    *,
+    ledger: Ledger,
+    session: Session,
+    clock: Clock,
+    telemetry: Telemetry,
+    policy: SettlingPolicy,
+    rules: Mapping[str, WhenUnclear],
+) -> int:
+    """Put every orphan in doubt, to be settled by its operation's rule (by name); how many there were."""
     orphans = await ledger.orphans(session)
     for orphan in orphans:
-        await _put_in_doubt(orphan, ledger, clock)
+        rule = rules.get(orphan.operation, WhenUnclear.WATCH)
+        await _put_in_doubt(orphan, ledger, clock.now(), rule, policy)
         telemetry.log(
             "warning",
             "left in flight by a process that ended",
@@ -35,15 +46,13 @@ async def take_over(*, ledger: Ledger, session: Session, clock: Clock, telemetry
     return len(orphans)
 
 
-async def _put_in_doubt(orphan: Command, ledger: Ledger, clock: Clock) -> None:
-    now = clock.now()
-
+async def _put_in_doubt(orphan: Command, ledger: Ledger, now: float, rule: WhenUnclear, policy: SettlingPolicy) -> None:
     def decide(known: Known) -> Changes:
         draft = Draft(known, now)
         command = draft.command(orphan.id)
         if command is None or command.state is not CommandState.IN_FLIGHT:
             return Changes()
-        doubt(draft, command, LEFT_BEHIND)
+        doubt(draft, command, LEFT_BEHIND, when_unclear=rule, policy=policy)
         return draft.changes()
 
     keys = Keys(

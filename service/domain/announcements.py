@@ -40,7 +40,7 @@ from service.domain.record_reading import Defect, Record
 _WHO_ENDS: Final[Mapping[str, WhoActs]] = {
     "approval": "vendor",
     "effective_date": "nobody",
-    "in_doubt": "operator",
+    "in_doubt": "cordboard",
     "hold": "operator",
     "quarantine": "cordboard",
     "earlier_work": "cordboard",
@@ -73,14 +73,14 @@ def command_ended(
     return _message(plan, command.id, f"provisioning.command.{command.state}.v1", data, now)
 
 
-def command_in_doubt(plan: Plan, command: Command, now: float) -> OutboxMessage:
+def command_in_doubt(plan: Plan, command: Command, now: float, *, who_acts: WhoActs) -> OutboxMessage:
     """The event of a command whose effect is unknown; told once for each attempt that ended so."""
     assert command.failure is not None  # noqa: S101 - a doubt always has its failure
     data = CommandInDoubt(
         **_command_fields(plan, command),
         failure=failure_detail(command.failure),
         since=_moment(now),
-        who_acts="operator",
+        who_acts=who_acts,
     )
     occurrence = str(command.attempts)
     return _message(plan, command.id, "provisioning.command.in_doubt.v1", data, now, occurrence=occurrence)
@@ -117,7 +117,13 @@ def plan_failed(plan: Plan, steps: Sequence[Command], now: float) -> OutboxMessa
 
 
 def plan_waiting(
-    plan: Plan, steps: Sequence[Command], cause: WaitingCause, *, since: float, expected_at: float | None
+    plan: Plan,
+    steps: Sequence[Command],
+    cause: WaitingCause,
+    *,
+    since: float,
+    expected_at: float | None,
+    who_acts: WhoActs | None = None,
 ) -> OutboxMessage:
     """The event that a plan can't go on for now."""
     data = PlanWaiting(
@@ -125,7 +131,7 @@ def plan_waiting(
         cause=cause,
         since=_moment(since),
         expected_at=None if expected_at is None else _moment(expected_at),
-        who_acts=_WHO_ENDS[cause],
+        who_acts=who_acts or _WHO_ENDS[cause],
     )
     return _message(plan, plan.id, "provisioning.plan.waiting.v1", data, since)
 
@@ -256,17 +262,19 @@ def _agent(plan: Plan, steps: Sequence[Command], facts: Mapping[str, Any], now: 
 
 
 def _number(plan: Plan, steps: Sequence[Command], facts: Mapping[str, Any]) -> NumberResult | None:
-    approval = next((step for step in steps if step.step == Step.APPROVAL), None)
-    if approval is None or approval.state is not CommandState.SUCCEEDED:
+    """The number once it is live; of a plan that only binds it, once it is bound."""
+    named = {step.step: step for step in steps}
+    approval, call_in = named.get(Step.APPROVAL), named.get(Step.CALL_IN)
+    told = approval or call_in
+    if told is None or told.state is not CommandState.SUCCEEDED:
         return None
-    apply_id, live_at = facts.get("apply_id"), facts.get("live_at") or approval.ended_at
-    bound = any(step.step == Step.CALL_IN and step.state is CommandState.SUCCEEDED for step in steps)
+    apply_id, live_at = facts.get("apply_id"), facts.get("live_at") or (approval and approval.ended_at)
     return NumberResult(
         number=plan.subject.rpartition("/")[2],
-        account=approval.account,
+        account=told.account,
         apply_id=None if apply_id is None else int(apply_id),
         live_at=None if live_at is None else _moment(live_at),
-        bound=bound,
+        bound=call_in is not None and call_in.state is CommandState.SUCCEEDED,
     )
 
 

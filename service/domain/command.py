@@ -118,7 +118,7 @@ class Command:
     """One wanted state at one vendor.
 
     `due_at` is None unless time alone can make the command runnable. `owner` is the session that claimed it.
-    `marked` says that its last attempt may have reached the vendor (between mark and settlement).
+    `absent_at` is when a complete read first showed that what is in doubt is not there.
     """
 
     id: str
@@ -152,6 +152,7 @@ class Command:
     facts: Mapping[str, Json] = field(default_factory=dict)
     failure: Failure | None = None
     traceparent: str | None = None
+    absent_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

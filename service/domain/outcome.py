@@ -53,7 +53,22 @@ class NotYet:
     """Looked, and what is waited for (an approval) has not come; look again later."""
 
 
-Outcome = Succeeded | NotYet | Failure
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StillUnknown:
+    """Looked at what is in doubt, and it stays so. `absent`: a complete read showed nothing there."""
+
+    absent: bool
+
+
+Outcome = Succeeded | NotYet | StillUnknown | Failure
+
+
+class WhenUnclear(StrEnum):
+    """How an operation finds out what an unclear reply left behind."""
+
+    READ_BACK = "read_back"  # look until it is there, or absent twice; only then send again
+    APPLY_AGAIN = "apply_again"  # it sets a value: the same once more is harmless
+    WATCH = "watch"  # it can neither be read back nor repeated: look slowly, or wait for a person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,8 +53,12 @@ def after(failure: Failure, *, retries: int, repeats: int, since: float, now: fl
         return GiveUp(_hardened(failure))
     if retries >= rule.attempts or now - since >= rule.age:
         return GiveUp(failure)
-    window = min(rule.cap, rule.base * 2.0 ** min(retries, 30))
-    return RetryAt(now + chance * window)
+    return RetryAt(now + pause(rule, retries, chance))
+
+
+def pause(rule: RetryRule, retries: int, chance: float) -> float:
+    """Seconds until the next try: anything up to a bound that doubles with every retry."""
+    return chance * min(rule.cap, rule.base * 2.0 ** min(retries, 30))
 
 
 def _hardened(failure: Failure) -> Failure:

@@ -6,8 +6,9 @@ Pure decisions over a `Draft`; the settlement step and intake (for facts) store 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
-from contracts.outbound import WaitingCause
+from contracts.outbound import WaitingCause, WhoActs
 from service.domain import announcements as tell
 from service.domain.binding import BindingState
 from service.domain.blueprint import FactKind, Step
@@ -15,23 +16,32 @@ from service.domain.command import Command, CommandState, Lane, Plan, PlanState,
 from service.domain.draft import Draft
 from service.domain.ledger_state import Fact
 from service.domain.order import has_begun, is_overtaken, stands_in_the_way
-from service.domain.outcome import ErrorClass, Failure, NotYet, Outcome, Result, Succeeded
-from service.domain.retry import RULES, GiveUp, RetryAt, after
+from service.domain.outcome import ErrorClass, Failure, NotYet, Outcome, Result, StillUnknown, Succeeded, WhenUnclear
+from service.domain.retry import RULES, GiveUp, RetryAt, after, pause
+
+_NO_VERDICT: Final = frozenset({*RULES, ErrorClass.CREDENTIALS})  # says nothing about what is in doubt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettlingPolicy:
-    """Times in seconds: how often an approval is looked for."""
+    """Times in seconds.
+
+    `approval_poll_seconds`: how often an approval is looked for. `absent_gap_seconds`: how long after a first look
+    that showed nothing a second one proves that what is in doubt was not done; at least the patience with a request
+    and the vendor's read lag together. `first_look_seconds`: how long after a doubt the first look is made.
+    """
 
     approval_poll_seconds: float = 300.0
+    absent_gap_seconds: float = 40.0
+    first_look_seconds: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settling:
     """One outcome to settle: `writes` says whether the operation changes anything, `sent` whether a call went out.
 
-    `created` says that the call that went out was a create after a complete read showed nothing there.
-    `chance` in [0, 1) spreads retries.
+    `created` says that the call that went out was a create after a complete read showed nothing there,
+    `when_unclear` how the operation settles a doubt. `chance` in [0, 1) spreads retries.
     """
 
     command: Command
@@ -41,6 +51,7 @@ class Settling:
     created: bool
     chance: float
     policy: SettlingPolicy
+    when_unclear: WhenUnclear = WhenUnclear.WATCH  # the one that never sends again
 
 
 def settle(draft: Draft, settling: Settling) -> None:
@@ -51,8 +62,14 @@ def settle(draft: Draft, settling: Settling) -> None:
             succeed(draft, command, outcome, writes=settling.writes, policy=settling.policy)
         case NotYet():
             _look_again(draft, command, settling.policy)
+        case StillUnknown():
+            _stay_in_doubt(draft, settling, outcome)
         case Failure(error_class=ErrorClass.AMBIGUOUS) if settling.writes and settling.sent:
-            doubt(draft, command, outcome)
+            doubt(draft, command, outcome, when_unclear=settling.when_unclear, policy=settling.policy)
+        case Failure() if command.state is CommandState.IN_DOUBT and outcome.error_class in _NO_VERDICT:
+            _stay_in_doubt(draft, settling, StillUnknown(absent=False))
+        case Failure() if _still_doubtful(settling, outcome):
+            doubt(draft, command, outcome, when_unclear=settling.when_unclear, policy=settling.policy)
         case Failure():
             _retry_or_fail(draft, settling, outcome)
 
@@ -72,13 +89,55 @@ def succeed(draft: Draft, command: Command, outcome: Succeeded, *, writes: bool,
         _begin_step(draft, plan, following, after=done, policy=policy)
 
 
-def doubt(draft: Draft, command: Command, failure: Failure) -> None:
-    """The vendor may or may not have done it: say so and stop until it is settled."""
-    doubted = draft.move(command, CommandState.IN_DOUBT, why=f"{failure.error_class}:{failure.code}")
-    doubted = draft.put_command(replace(doubted, failure=failure))
+def doubt(
+    draft: Draft, command: Command, failure: Failure, *, when_unclear: WhenUnclear, policy: SettlingPolicy
+) -> None:
+    """The vendor may or may not have done it: say so, and nothing is sent until it is settled."""
+    watched = when_unclear is WhenUnclear.WATCH
+    wait = policy.approval_poll_seconds if watched else policy.first_look_seconds
+    doubted = draft.move(
+        command, CommandState.IN_DOUBT, why=f"{failure.error_class}:{failure.code}", due_at=draft.now + wait
+    )
+    lane = Lane.SWEEP if watched else Lane.SETTLE
+    doubted = draft.put_command(replace(doubted, failure=failure, lane=lane, absent_at=None, retries=0))
     plan = draft.plan(command.plan_id)
-    draft.tell(tell.command_in_doubt(plan, doubted, draft.now))
-    tell_waiting(draft, plan, "in_doubt", expected_at=None)
+    draft.tell(tell.command_in_doubt(plan, doubted, draft.now, who_acts="operator" if watched else "cordboard"))
+    tell_waiting(draft, plan, "in_doubt", expected_at=None, who_acts="operator" if watched else None)
+    for kept in draft.facts_for(command.subject):
+        if apply_fact(draft, kept, policy):
+            return
+
+
+def absent_for_long(command: Command, now: float, policy: SettlingPolicy) -> bool:
+    """True if a read that shows nothing now is the second one, long enough after the first: it was not done."""
+    return command.absent_at is not None and now - command.absent_at >= policy.absent_gap_seconds
+
+
+def _still_doubtful(settling: Settling, failure: Failure) -> bool:
+    """A repeat of what sets a value was turned away: what the first one left behind is as unknown as before."""
+    before = settling.command.failure
+    return (
+        settling.when_unclear is WhenUnclear.APPLY_AGAIN
+        and settling.command.state is CommandState.IN_FLIGHT
+        and before is not None
+        and before.error_class is ErrorClass.AMBIGUOUS
+        and failure.error_class in RULES
+    )
+
+
+def _stay_in_doubt(draft: Draft, settling: Settling, look: StillUnknown) -> None:
+    """Look again later: a gap after the first absence, else after a growing pause."""
+    command, policy = settling.command, settling.policy
+    absent_at = command.absent_at
+    if look.absent and absent_at is None:
+        absent_at = draft.now
+    if settling.when_unclear is WhenUnclear.WATCH:
+        due_at = draft.now + policy.approval_poll_seconds
+    elif look.absent and absent_at is not None:
+        due_at = max(absent_at + policy.absent_gap_seconds, draft.now + policy.first_look_seconds)
+    else:
+        due_at = draft.now + pause(RULES[ErrorClass.RETRYABLE], command.retries, settling.chance)
+    draft.put_command(replace(command, owner=None, due_at=due_at, absent_at=absent_at, retries=command.retries + 1))
 
 
 def fail(draft: Draft, command: Command, failure: Failure) -> None:
@@ -147,12 +206,19 @@ def begin_plan(draft: Draft, plan: Plan, first: Command) -> None:
     draft.move(first, CommandState.PENDING, why="earlier work ended", due_at=draft.now)
 
 
-def tell_waiting(draft: Draft, plan: Plan, cause: WaitingCause, *, expected_at: float | None) -> None:
-    """Publish `plan.waiting`, once in a plan's epoch; whoever waits behind the plan waits for the same from now on."""
+def tell_waiting(
+    draft: Draft, plan: Plan, cause: WaitingCause, *, expected_at: float | None, who_acts: WhoActs | None = None
+) -> None:
+    """Publish `plan.waiting`, once in a plan's epoch; whoever waits behind the plan waits for the same from now on.
+
+    `who_acts` says who ends the wait, where that is not who usually ends one of its cause.
+    """
     plan = draft.plan(plan.id)
     if not plan.waiting_told:
         draft.put_plan(replace(plan, waiting_told=True))
-        draft.tell(tell.plan_waiting(plan, draft.steps_of(plan.id), cause, since=draft.now, expected_at=expected_at))
+        steps = draft.steps_of(plan.id)
+        told = tell.plan_waiting(plan, steps, cause, since=draft.now, expected_at=expected_at, who_acts=who_acts)
+        draft.tell(told)
     if cause != "earlier_work":
         _tell_those_behind(draft, plan)
 
@@ -282,7 +348,8 @@ def _retry_or_fail(draft: Draft, settling: Settling, failure: Failure) -> None:
                 due_at=due_at,
             )
             failure = replace(failure, repeats=repeats + 1)
-            draft.put_command(replace(waiting, retries=command.retries + 1, failure=failure))
+            lane = Lane.LIVE if command.lane is Lane.SETTLE else command.lane  # its doubt is over
+            draft.put_command(replace(waiting, retries=command.retries + 1, failure=failure, lane=lane))
             _forget_create(draft, settling)
         case GiveUp(final) if command.step == Step.APPROVAL and final.error_class in RULES:
             _look_again(draft, command, settling.policy, final)

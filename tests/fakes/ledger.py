@@ -30,7 +30,7 @@ T = TypeVar("T")
 V = TypeVar("V", StoredEvent, Command, Binding)
 Step = Callable[[str], Awaitable[None]]
 
-CLAIMABLE = (CommandState.PENDING, CommandState.WAITING)
+CLAIMABLE = (CommandState.PENDING, CommandState.WAITING, CommandState.IN_DOUBT)
 SENT = (CommandState.IN_FLIGHT, CommandState.IN_DOUBT)
 RoomKey = tuple[str, str, str]
 

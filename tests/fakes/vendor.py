@@ -22,6 +22,7 @@ from service.domain.outcome import (
     Result,
     Seen,
     Succeeded,
+    WhenUnclear,
 )
 from tests.fakes.clock import VirtualClock
 
@@ -125,6 +126,7 @@ class FakeOperation:
 
     name: str = CREATE
     writes: bool = True
+    when_unclear: WhenUnclear = WhenUnclear.READ_BACK
     present_read: PresentRead | None = None
     rule: Callable[[Mapping[str, Json], Seen | None, bool], Move] = create_if_absent
     bug: Exception | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from service.application.ports import PresentRead
-from service.domain.outcome import Call, ErrorClass, Failure, Json, Move, Outcome, Result, Seen, Succeeded
+from service.domain.outcome import Call, ErrorClass, Failure, Json, Move, Outcome, Result, Seen, Succeeded, WhenUnclear
 from service.domain.wanted import CalledRouteWanted
 from service.vendors.huawei_aicc.account import HuaweiAiccAccount
 from service.vendors.huawei_aicc.routes_read import DEVICE_TYPES, is_as_wanted
@@ -41,6 +41,7 @@ class CreateCalledRoute:
 
     name = NAME
     writes = True
+    when_unclear = WhenUnclear.READ_BACK
 
     def __init__(self, account: HuaweiAiccAccount, present_read: PresentRead) -> None:
         """`present_read` is the account's reader of routes."""

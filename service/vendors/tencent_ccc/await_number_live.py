@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from service.application.ports import PresentRead
-from service.domain.outcome import Call, Json, Move, NotYet, Outcome, Result, Seen, Succeeded
+from service.domain.outcome import Call, Json, Move, NotYet, Outcome, Result, Seen, Succeeded, WhenUnclear
 from service.domain.wanted import NumberLiveWanted
 from service.vendors.tencent_ccc.numbers_read import NAME, is_live, stopped
 
@@ -15,6 +15,7 @@ class AwaitNumberLive:
 
     name = NAME
     writes = False
+    when_unclear = WhenUnclear.READ_BACK
 
     def __init__(self, present_read: PresentRead) -> None:
         """`present_read` is the account's reader of numbers."""

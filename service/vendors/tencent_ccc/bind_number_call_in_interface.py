@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from service.application.ports import PresentRead
-from service.domain.outcome import Call, Json, Move, Outcome, Result, Seen, Succeeded
+from service.domain.outcome import Call, Json, Move, Outcome, Result, Seen, Succeeded, WhenUnclear
 from service.domain.wanted import CallInWanted
 from service.vendors.tencent_ccc.account import TencentCccAccount
 from service.vendors.tencent_ccc.numbers import to_stored
@@ -40,6 +40,7 @@ class BindNumberCallInInterface:
 
     name = NAME
     writes = True
+    when_unclear = WhenUnclear.APPLY_AGAIN
     present_read: PresentRead | None = None
 
     def __init__(self, account: TencentCccAccount) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.application.ports import PresentRead
-from service.domain.outcome import Call, ErrorClass, Failure, Json, Move, Outcome, Result, Seen, Succeeded
-from service.domain.wanted import ExtensionWanted
+from service.domain.outcome import Call, ErrorClass, Failure, Json, Move, Outcome, Result, Seen, Succeeded, WhenUnclear
+from service.domain.wanted import ExtensionLast, ExtensionWanted
 from service.vendors.tencent_ccc.account import TencentCccAccount
 from service.vendors.tencent_ccc.wire import TencentRequest
 
@@ -40,6 +40,7 @@ class CreateExtension:
 
     name = NAME
     writes = True
+    when_unclear = WhenUnclear.READ_BACK
 
     def __init__(self, account: TencentCccAccount, present_read: PresentRead) -> None:
         """`present_read` is the account's reader of extensions."""
@@ -47,12 +48,12 @@ class CreateExtension:
         self.present_read: PresentRead | None = present_read
 
     def decide(self, wanted: Mapping[str, Json], seen: Seen | None, *, ours: bool) -> Move:
-        """Absent: create. Ours: change the given fields that differ. Another's: conflict."""
+        """Absent: create, if a name is known. Ours: change the given fields that differ. Another's: conflict."""
         want = ExtensionWanted.model_validate(wanted)
         if seen is None:
             raise ValueError(f"{NAME} is decided on a read of the present only")
         if seen.state is None:
-            return self._create(want)
+            return self._create(_completed(want))
         if not (ours or _is_for(want, seen.state)):
             return Failure(
                 error_class=ErrorClass.CONFLICT,
@@ -69,7 +70,14 @@ class CreateExtension:
         """Neither call answers with a field: a positive answer is all there is to know."""
         return _succeeded(Result.DONE, {"extension": ExtensionWanted.model_validate(wanted).extension})
 
-    def _create(self, want: ExtensionWanted) -> Call:
+    def _create(self, want: ExtensionWanted) -> Move:
+        if want.name is None:
+            return Failure(
+                error_class=ErrorClass.INCOMPLETE,
+                code="missing:name",
+                message="the extension is absent, and the `name` to create it with is known to nobody",
+                field="name",
+            )
         request = CreateExtensionRequest(
             sdk_app_id=self._account.sdk_app_id,
             extension_id=want.extension,
@@ -84,6 +92,18 @@ class CreateExtension:
         return Call(operation=MODIFY, account=self._account.name, body=request.body())
 
 
+def _completed(want: ExtensionWanted) -> ExtensionWanted:
+    """What to create: as given, and where nothing is given as it was applied last."""
+    last = want.last or ExtensionLast()
+    return want.model_copy(
+        update={
+            "name": last.name if want.name is None else want.name,
+            "email": want.email if _folded(want.email) else last.email,
+            "skill_group_ids": want.skill_group_ids or last.skill_group_ids,
+        }
+    )
+
+
 def differing_fields(want: ExtensionWanted, state: Mapping[str, Json]) -> dict[str, Any]:
     """The given fields that stand otherwise at the vendor, by their names in ModifyExtension.
 
@@ -91,7 +111,7 @@ def differing_fields(want: ExtensionWanted, state: Mapping[str, Json]) -> dict[s
     as not given: whether the vendor would clear or ignore it is not documented.
     """
     changes: dict[str, Any] = {}
-    if want.name != state["name"]:
+    if want.name is not None and want.name != state["name"]:
         changes["extension_name"] = want.name
     if _folded(want.email) and not _is_for(want, state):
         changes["relation"] = want.email

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from service.application.ports import PresentRead
-from service.domain.outcome import Call, Json, Move, Outcome, Result, Seen, Succeeded
+from service.domain.outcome import Call, Json, Move, Outcome, Result, Seen, Succeeded, WhenUnclear
 from service.domain.wanted import NumberApplicationWanted
 from service.vendors.tencent_ccc.account import TencentCccAccount
 from service.vendors.tencent_ccc.numbers import to_national
@@ -56,6 +56,7 @@ class CreateOwnNumberApply:
 
     name = NAME
     writes = True
+    when_unclear = WhenUnclear.WATCH
 
     def __init__(self, account: TencentCccAccount, present_read: PresentRead) -> None:
         """`present_read` is the account's reader of numbers."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pydantic import SecretStr
 
 from service.application.ports import Credentials, PresentRead
-from service.domain.outcome import Call, ErrorClass, Failure, Json, Move, Outcome, Result, Seen, Succeeded
+from service.domain.outcome import Call, ErrorClass, Failure, Json, Move, Outcome, Result, Seen, Succeeded, WhenUnclear
 from service.domain.wanted import RegistrationWanted
 from service.vendors.tencent_ccc.account import TencentCccAccount
 from service.vendors.tencent_ccc.wire import TencentReply, TencentRequest
@@ -37,6 +37,7 @@ class DescribeExtension:
 
     name = NAME
     writes = False
+    when_unclear = WhenUnclear.READ_BACK
     present_read: PresentRead | None = None
 
     def __init__(self, account: TencentCccAccount, credentials: Credentials) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.application.ports import Claim, Ledger, UnavailableError
+from service.application.ports import Claim, ClaimRoom, Ledger, UnavailableError
 from service.domain.command import CommandState, Lane, Session, WaitCause
 from tests.builders import CREATE, GROUP, NOW, make_binding, make_command, make_order, make_plan
 from tests.conformance.ledger.bench import (
@@ -107,19 +107,33 @@ async def test_only_the_owner_releases_and_never_what_is_marked(ledger: Ledger, 
     assert owners == [None, another.owner, marked.owner]
 
 
-async def test_only_due_pending_or_waiting_commands_are_claimed(ledger: Ledger, session: Session) -> None:
+async def test_only_due_unfinished_commands_not_in_flight_are_claimed(
+    ledger: Ledger, session: Session
+) -> None:
     due = make_command(make_plan(1), state=CommandState.WAITING, cause=WaitCause.RETRY)
     others = [
         make_command(make_plan(2), due_at=NOW + 1),
         make_command(make_plan(3), due_at=None),
         make_command(make_plan(4), state=CommandState.IN_FLIGHT),
-        make_command(make_plan(5), state=CommandState.IN_DOUBT),
+        make_command(make_plan(5), state=CommandState.IN_DOUBT, due_at=None),
         make_command(make_plan(6), state=CommandState.SUCCEEDED),
     ]
     await put_work(ledger, due, *others)
 
     assert await claimed(ledger, session) == [due.id]
     assert await claimed(ledger, session, now=NOW + 1) == [others[0].id]
+
+
+async def test_doubt_whose_look_is_due_is_claimed_and_freed_with_its_session(ledger: Ledger, session: Session) -> None:
+    doubt = make_command(make_plan(1), state=CommandState.IN_DOUBT, lane=Lane.SETTLE)
+    await put_work(ledger, doubt)
+    room = ClaimRoom(quota_group=doubt.quota_group, operation=doubt.operation, lane=Lane.SETTLE, room=1)
+
+    assert [c.command.id for c in await ledger.claim(session, NOW, [room])] == [doubt.id]
+    await ledger.release(session, [doubt.id])
+    assert [c.command.id for c in await ledger.claim(session, NOW, [room])] == [doubt.id]
+    again = await ledger.open_session("next", NOW)
+    assert [c.command.id for c in await ledger.claim(again, NOW, [room])] == [doubt.id]
 
 
 async def test_a_room_takes_only_its_group_operation_and_lane_and_no_more_than_fit(

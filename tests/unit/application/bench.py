@@ -95,6 +95,7 @@ class Bench:
             clients={"acme_cn": self.vendor},
             clock=self.clock,
             telemetry=self.telemetry,
+            policy=self.policy,
         )
 
     async def run(self) -> int:

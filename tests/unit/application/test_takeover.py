@@ -7,11 +7,13 @@ from dataclasses import replace
 import orjson
 
 from service.application.takeover import take_over
-from service.domain.command import Command, CommandState, WaitCause
-from service.domain.outcome import Result, Succeeded
+from service.domain.command import Command, CommandState, Lane, WaitCause
+from service.domain.outcome import Result, Succeeded, WhenUnclear
+from service.domain.settling import SettlingPolicy
 from tests.fakes.clock import VirtualClock
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.telemetry import RecordingTelemetry
+from tests.fakes.vendor import CREATE
 from tests.unit.application.bench import CREATE_CALL, SENT, Bench, store_hire
 
 
@@ -22,10 +24,15 @@ async def leave_in_flight(bench: Bench, number: int = 1) -> Command:
     return bench.command(command)
 
 
+RULES = {CREATE: WhenUnclear.READ_BACK}
+
+
 async def restart(ledger: FakeLedger, clock: VirtualClock, telemetry: RecordingTelemetry) -> tuple[FakeLedger, int]:
     again = ledger.reopen()
     session = await again.open_session("next", clock.now())
-    return again, await take_over(ledger=again, session=session, clock=clock, telemetry=telemetry)
+    return again, await take_over(
+        ledger=again, session=session, clock=clock, telemetry=telemetry, policy=SettlingPolicy(), rules=RULES
+    )
 
 
 async def test_orphan_becomes_in_doubt_and_is_told_with_its_plan(
@@ -36,7 +43,8 @@ async def test_orphan_becomes_in_doubt_and_is_told_with_its_plan(
     ledger, found = await restart(bench.ledger, clock, telemetry)
     kept = ledger.durable.commands[orphan.id]
     assert found == 1
-    assert (kept.state, kept.owner, kept.due_at) == (CommandState.IN_DOUBT, None, None)
+    assert (kept.state, kept.owner, kept.lane) == (CommandState.IN_DOUBT, None, Lane.SETTLE)
+    assert kept.due_at == clock.now() + SettlingPolicy().first_look_seconds
     assert kept.failure is not None
     assert kept.failure.code == "ProcessEnded"
     assert bench.told() == ["command.in_doubt", "plan.waiting"]
@@ -96,7 +104,9 @@ async def test_outcome_that_comes_after_the_takeover_is_dropped(
     command = await store_hire(bench.ledger)
     claim = await bench.settlement.mark(await bench.claim(), CREATE_CALL, bench.slot())
     session = await bench.ledger.open_session("next", clock.now())  # the old process is frozen, not dead
-    await take_over(ledger=bench.ledger, session=session, clock=clock, telemetry=telemetry)
+    await take_over(
+        ledger=bench.ledger, session=session, clock=clock, telemetry=telemetry, policy=SettlingPolicy(), rules=RULES
+    )
     await bench.settlement.settle(claim, Succeeded(result=Result.DONE), sent=SENT, writes=True)
     assert bench.command(command).state is CommandState.IN_DOUBT
     assert telemetry.counted("outcomes_dropped_total") == 1

@@ -122,9 +122,16 @@ class House:
         """Start the process over what is durable."""
         clock, telemetry, ledger = self.clock, self.telemetry, self.ledger
         session = await ledger.open_session("house", clock.now())
-        await take_over(ledger=ledger, session=session, clock=clock, telemetry=telemetry)
+        await take_over(
+            ledger=ledger,
+            session=session,
+            clock=clock,
+            telemetry=telemetry,
+            policy=POLICY.settling,
+            rules={name: op.when_unclear for v in self.vendors.values() for name, op in v.operations.items()},
+        )
         accounts = POLICY.planning.accounts
-        self.quota = SlotQuota(ledger=ledger, clock=clock)
+        self.quota = SlotQuota(ledger=ledger, clock=clock, telemetry=telemetry)
         self.reader = BatchingPresentReader(
             quota=self.quota, accounts=accounts, clients=self.vendors, clock=clock, telemetry=telemetry
         )
@@ -146,6 +153,7 @@ class House:
             clients=self.vendors,
             clock=clock,
             telemetry=telemetry,
+            policy=POLICY.settling,
         )
         self.relay = OutboxRelay(ledger=ledger, publisher=self.publisher, clock=clock, telemetry=telemetry)
 
