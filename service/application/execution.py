@@ -252,6 +252,8 @@ class Execution:
         run.sent = replace(run.sent, vendor_seconds=self._clock.monotonic() - begun)
         self._tell_call(command, call, reply, run.sent)
         if isinstance(reply, Failure):
+            if reply.error_class is ErrorClass.THROTTLED:
+                self._quota.throttled(self._accounts[command.account], call.operation)
             return reply if operation.writes else _not_applied(reply)
         return await operation.judge(command.wanted, reply.body, call)
 

@@ -168,6 +168,8 @@ class BatchingPresentReader:
         outcome = "succeeded" if isinstance(reply, Answer) else reply.error_class.value
         self._telemetry.count("vendor_requests_total", operation=call.operation, lane=lane, outcome=outcome)
         self._telemetry.observe("vendor_request_seconds", seconds, operation=call.operation)
+        if isinstance(reply, Failure) and reply.error_class is ErrorClass.THROTTLED:
+            self._quota.throttled(account, call.operation)
         return reply
 
 

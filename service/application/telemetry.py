@@ -18,6 +18,9 @@ Counter = Literal[
     "plans_ended_total",
     "vendor_requests_total",
     "slots_given_up_total",
+    "throttled_total",
+    "foreign_spending_total",
+    "topic_pauses_total",
     "outcomes_dropped_total",
     "messages_published_total",
     "publish_failures_total",
@@ -26,7 +29,7 @@ Counter = Literal[
     "loop_failures_total",
 ]
 Histogram = Literal["vendor_request_seconds", "quota_wait_seconds", "intake_batch_seconds", "command_age_seconds"]
-Gauge = Literal["commands", "outbox_pending", "ready"]
+Gauge = Literal["commands", "outbox_pending", "ready", "quota_rate", "topic_paused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,11 @@ CATALOGUE: Final[Mapping[Counter | Histogram | Gauge, Metric]] = {
     "plans_ended_total": Metric("counter", "Plans that ended.", ("state",)),
     "vendor_requests_total": Metric("counter", "Requests sent to a vendor.", ("operation", "lane", "outcome")),
     "slots_given_up_total": Metric("counter", "Slots that passed before their request could be sent.", ("operation",)),
+    "throttled_total": Metric("counter", "Replies that said the quota is overspent.", ("operation",)),
+    "foreign_spending_total": Metric(
+        "counter", "Such replies while we kept below the quota: somebody else spends it.", ("operation",)
+    ),
+    "topic_pauses_total": Metric("counter", "Times a topic was paused for its bad records.", ("topic",)),
     "outcomes_dropped_total": Metric("counter", "Outcomes that came for a command no longer ours.", ("operation",)),
     "messages_published_total": Metric("counter", "Messages that Kafka acknowledged.", ("topic",)),
     "publish_failures_total": Metric("counter", "Tries to publish that failed.", ("reason",)),
@@ -59,6 +67,14 @@ CATALOGUE: Final[Mapping[Counter | Histogram | Gauge, Metric]] = {
     "command_age_seconds": Metric("histogram", "Time from a command's birth to its end.", ("operation",)),
     "commands": Metric("gauge", "Unfinished commands.", ("operation", "state")),
     "outbox_pending": Metric("gauge", "Messages seen waiting for Kafka by the last round of the relay."),
+    "quota_rate": Metric(
+        "gauge",
+        "Requests per second an operation goes at when last used; of its quota groups the slowest.",
+        ("operation",),
+    ),
+    "topic_paused": Metric(
+        "gauge", "1 from the moment a topic is paused for its bad records until a probe reads well.", ("topic",)
+    ),
     "ready": Metric("gauge", "1 while a part works: kafka, ledger, publisher.", ("part",)),
 }
 

@@ -1,14 +1,24 @@
-"""The arithmetic of quotas: how far slots lie apart, and which lane the next slot goes to."""
+"""The arithmetic of quotas: how far slots lie apart, which lane the next goes to, how a throttled quota slows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from service.domain.command import Lane
 
 SHARES: Final[Mapping[Lane, int]] = {Lane.LIVE: 80, Lane.SETTLE: 10, Lane.REPLAY: 5, Lane.SWEEP: 5}
+
+LOWERED_TO: Final = 0.5  # of the share that was, with each decrease
+LEAST_SHARE: Final = 0.05  # of the quota: so much is always tried, else nothing could tell that it is better
+RECOVERY_SECONDS: Final = 60.0  # from nothing to the whole quota
+DECREASE_SECONDS: Final = 1.0  # calls of one window are throttled for one reason: they lower the pace once
+FOREIGN_SENDS: Final = 5  # the fewest sends at the whole quota that a look at our own spending must cover
+FOREIGN_SHARE: Final = 0.9  # of those: a rate this close to the quota could be our own fault
+REPLY_SECONDS: Final = 3.0  # how long ago a call that is said to be throttled may have been sent
 
 Passes = Mapping[Lane, float]
 NO_PASSES: Final[Passes] = dict.fromkeys(SHARES, 0.0)
@@ -46,3 +56,56 @@ def next_lane(passes: Passes, waiting: Collection[Lane]) -> tuple[Lane, Passes]:
     after = {lane: max(served, level) for lane, served in passes.items()}
     after[chosen] = level + 1.0 / SHARES[chosen]
     return chosen, after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """The share of its quota that an operation goes at: lowered by throttling, then growing with time.
+
+    `rate_share` held at `changed_at`; the last decrease was at `lowered_at` (seconds of one monotonic clock).
+    """
+
+    rate_share: float = 1.0
+    changed_at: float = 0.0
+    lowered_at: float = -math.inf
+
+    def share(self, now: float) -> float:
+        """The share of the quota to go at now: linear growth, a whole quota in `RECOVERY_SECONDS`."""
+        return min(1.0, self.rate_share + max(0.0, now - self.changed_at) / RECOVERY_SECONDS)
+
+    def throttled(self, now: float) -> Pace:
+        """The pace after a reply that said "too fast": half of what it was, and growing anew from there.
+
+        Further such replies within a second lower nothing more, but the growth begins with the last of them.
+        """
+        share = self.share(now)
+        if now - self.lowered_at < DECREASE_SECONDS:
+            return Pace(rate_share=share, changed_at=now, lowered_at=self.lowered_at)
+        return Pace(rate_share=max(LEAST_SHARE, share * LOWERED_TO), changed_at=now, lowered_at=now)
+
+
+FULL_PACE: Final = Pace()
+
+
+def look_back(rate: float) -> float:
+    """How many seconds of our own sends `spent_by_others` needs to know."""
+    return _looked_at(rate)[1] + REPLY_SECONDS
+
+
+def spent_by_others(sends: Sequence[float], now: float, rate: float) -> bool:
+    """Whether a throttled reply at `now` can't be our own doing: none of the last windows held our whole quota.
+
+    `sends` are the moments of our own, ascending, of at least the last `look_back` seconds. Quotas of a few requests
+    a second are judged over several windows, as one request there already is the whole of one.
+    """
+    most, seconds = _looked_at(rate)
+    recent = [at for at in sends if at > now - look_back(rate)]
+    busiest = max((bisect_left(recent, first + seconds) - nth for nth, first in enumerate(recent)), default=0)
+    return busiest < FOREIGN_SHARE * most
+
+
+def _looked_at(rate: float) -> tuple[int, float]:
+    """How many sends so many seconds may hold: whole windows, and at least `FOREIGN_SENDS`."""
+    most, seconds = window(rate)
+    windows = math.ceil(FOREIGN_SENDS / most)
+    return most * windows, seconds * windows

@@ -26,6 +26,7 @@ class FakeQuota:
     """The port `Quota`: a slot at once, due at once; `late` of them pass before their request can be sent.
 
     While `open` is clear nobody gets a slot; `trouble` is raised, once each, instead of giving one.
+    `throttles` are the accounts and operations that were said to be throttled; they change nothing here.
     """
 
     clock: VirtualClock
@@ -33,6 +34,7 @@ class FakeQuota:
     trouble: list[Exception] = field(default_factory=list)
     journal: list[Reserved] = field(default_factory=list)
     given_up: int = 0
+    throttles: list[tuple[str, str]] = field(default_factory=list)
     open: asyncio.Event = field(default_factory=asyncio.Event)
     due: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -56,3 +58,7 @@ class FakeQuota:
             self.given_up += 1
             return False
         return True
+
+    def throttled(self, account: Account, operation: str) -> None:
+        """Remember."""
+        self.throttles.append((account.name, operation))

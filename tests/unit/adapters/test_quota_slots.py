@@ -17,6 +17,7 @@ from service.domain.command import Lane
 from tests.builders import CREATE
 from tests.fakes.clock import VirtualClock
 from tests.fakes.ledger import FakeLedger
+from tests.fakes.telemetry import RecordingTelemetry
 
 ONE = Account(name="one", vendor="tencent_ccc", quota_group="shared")
 TWO = Account(name="two", vendor="tencent_ccc", quota_group="shared")
@@ -35,8 +36,13 @@ def ledger() -> FakeLedger:
 
 
 @pytest.fixture
-def quota(ledger: FakeLedger, clock: VirtualClock) -> SlotQuota:
-    return SlotQuota(ledger=ledger, clock=clock)
+def telemetry() -> RecordingTelemetry:
+    return RecordingTelemetry()
+
+
+@pytest.fixture
+def quota(ledger: FakeLedger, clock: VirtualClock, telemetry: RecordingTelemetry) -> SlotQuota:
+    return SlotQuota(ledger=ledger, clock=clock, telemetry=telemetry)
 
 
 class Crew:
@@ -146,7 +152,7 @@ async def test_restart_does_not_break_the_quota(clock: VirtualClock, ledger: Fak
     clock.lateness = lambda: chance.random() * 0.02
     sends: list[float] = []
     for _ in range(12):
-        quota = SlotQuota(ledger=ledger, clock=clock)
+        quota = SlotQuota(ledger=ledger, clock=clock, telemetry=RecordingTelemetry())
         crew = Crew(quota, clock)
         crew.start(40)
         await clock.advance(chance.random() * 3)
@@ -266,7 +272,7 @@ async def test_any_rate_is_kept_and_used(
     ledger: FakeLedger, clock: VirtualClock, rate: float, most: int, seconds: float
 ) -> None:
     account = Account(name="one", vendor="tencent_ccc", quotas={"default": rate})
-    crew = Crew(SlotQuota(ledger=ledger, clock=clock), clock, account)
+    crew = Crew(SlotQuota(ledger=ledger, clock=clock, telemetry=RecordingTelemetry()), clock, account)
     crew.start(10)
     await clock.advance(120.0)
     assert most_in_a_window(crew.sends, seconds) <= most
@@ -310,7 +316,7 @@ async def test_ledger_away_is_told_to_waiters_and_later_ones_are_served(clock: V
         if away and moment == "before reserve_slots":
             raise UnavailableError("ledger", "disk full")
 
-    quota = SlotQuota(ledger=FakeLedger(step=step), clock=clock)
+    quota = SlotQuota(ledger=FakeLedger(step=step), clock=clock, telemetry=RecordingTelemetry())
     asked = [asyncio.ensure_future(quota.reserve(ONE, CREATE, Lane.LIVE, since=0.0)) for _ in range(5)]
     answers = await clock.finish(asyncio.gather(*asked, return_exceptions=True))
     assert all(isinstance(answer, UnavailableError) for answer in answers)
@@ -344,13 +350,162 @@ async def test_wall_clock_that_is_set_breaks_no_window(quota: SlotQuota, clock: 
 
 async def test_restart_keeps_a_slow_quota_too(ledger: FakeLedger, clock: VirtualClock) -> None:
     account = Account(name="one", vendor="tencent_ccc", quotas={"default": 0.5})
-    first = Crew(SlotQuota(ledger=ledger, clock=clock), clock, account)
+    first = Crew(SlotQuota(ledger=ledger, clock=clock, telemetry=RecordingTelemetry()), clock, account)
     first.start(10)
     await clock.advance(4.1)
     await first.stop()
-    second = Crew(SlotQuota(ledger=ledger.reopen(), clock=clock), clock, account)
+    second = Crew(SlotQuota(ledger=ledger.reopen(), clock=clock, telemetry=RecordingTelemetry()), clock, account)
     second.start(1)
     await clock.advance(60.0)
     await second.stop()
     assert most_in_a_window([*first.sends, *second.sends], 2.0) == 1
     assert second.sends[0] - first.sends[-1] <= 5.0
+
+
+def sent_between(crew: Crew, begin: float, end: float) -> int:
+    return sum(begin <= at < end for at in crew.sends)
+
+
+async def test_throttling_slows_the_quota_at_once_and_it_recovers_slowly(
+    quota: SlotQuota, clock: VirtualClock, telemetry: RecordingTelemetry
+) -> None:
+    crew = Crew(quota, clock)
+    crew.start(40)
+    await clock.advance(10.0)
+    begun = clock.monotonic()
+    quota.throttled(ONE, CREATE)
+    assert telemetry.levels["quota_rate", (("operation", CREATE),)] == 10.0
+    await clock.advance(40.0)
+    assert sent_between(crew, begun, begun + 2.0) <= 24  # the lead time's slots were dealt already
+    assert sent_between(crew, begun + 10.0, begun + 11.0) <= 14
+    assert sent_between(crew, begun + 35.0, begun + 40.0) >= 97
+    assert most_in_a_window(crew.sends) <= 20
+    assert telemetry.levels["quota_rate", (("operation", CREATE),)] == 20.0
+    assert crew.given_up == 0
+    await crew.stop()
+
+
+async def test_slots_taken_beforehand_follow_the_slower_pace(quota: SlotQuota, clock: VirtualClock) -> None:
+    crew = Crew(quota, clock)
+    crew.start(40)
+    await clock.advance(10.0)
+    begun = clock.monotonic()
+    for _ in range(5):
+        quota.throttled(ONE, CREATE)
+        await clock.advance(1.0)
+    slowed = [slot.due for slot in crew.slots if slot.due > begun + 0.2 + SPACING]
+    assert min(after - before for before, after in pairwise(slowed)) >= SPACING * 1.9
+    await crew.stop()
+
+
+async def test_throttled_while_slots_are_being_taken_follows_the_slower_pace(clock: VirtualClock) -> None:
+    quota: SlotQuota
+    reserved = 0
+
+    async def step(moment: str) -> None:
+        nonlocal reserved
+        await asyncio.sleep(0)
+        if moment == "after reserve_slots":
+            reserved += 1
+            if reserved == 3:
+                quota.throttled(ONE, CREATE)
+
+    quota = SlotQuota(ledger=FakeLedger(step=step), clock=clock, telemetry=RecordingTelemetry())
+    crew = Crew(quota, clock)
+    crew.start(40)
+    await clock.until(lambda: reserved >= 3)
+    begun = clock.monotonic()
+    await clock.advance(5.0)
+    after = [slot.due for slot in crew.slots if slot.due > begun + 0.2 + SPACING]
+    assert min(later - earlier for earlier, later in pairwise(after)) >= SPACING * 1.7
+    await crew.stop()
+
+
+async def test_ceaseless_throttling_still_tries_and_the_quota_comes_back(quota: SlotQuota, clock: VirtualClock) -> None:
+    crew = Crew(quota, clock)
+    crew.start(40)
+    for _ in range(30):
+        await clock.advance(1.0)
+        quota.throttled(ONE, CREATE)
+    slow = clock.monotonic()
+    await clock.advance(5.0)
+    assert 2 <= sent_between(crew, slow, slow + 5.0) <= 12
+    await clock.advance(60.0)
+    assert utilisation([at for at in crew.sends if at > clock.monotonic() - 5.0], 20.0) >= 0.97
+    await crew.stop()
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 1.0])
+async def test_slow_quota_that_was_throttled_comes_back_too(
+    ledger: FakeLedger, clock: VirtualClock, telemetry: RecordingTelemetry, rate: float
+) -> None:
+    account = Account(name="one", vendor="tencent_ccc", quotas={"default": rate})
+    quota = SlotQuota(ledger=ledger, clock=clock, telemetry=telemetry)
+    crew = Crew(quota, clock, account)
+    crew.start(10)
+    for _ in range(5):
+        await clock.advance(2.0)
+        quota.throttled(account, CREATE)
+    await clock.advance(1_000.0)
+    late = [at for at in crew.sends if at > clock.monotonic() - 500.0]
+    assert utilisation(late, rate) >= 0.97
+    assert most_in_a_window(crew.sends, 1.0 / rate) == 1
+    await crew.stop()
+
+
+async def test_throttling_slows_its_own_operation_only(quota: SlotQuota, clock: VirtualClock) -> None:
+    other = Crew(quota, clock)
+    other.start(20, operation="tencent_ccc.ModifyExtension")
+    quota.throttled(ONE, CREATE)
+    await clock.advance(10.0)
+    assert utilisation(other.sends, 20.0) >= 0.97
+    await other.stop()
+
+
+async def test_accounts_of_a_group_are_slowed_together(
+    quota: SlotQuota, clock: VirtualClock, telemetry: RecordingTelemetry
+) -> None:
+    quota.throttled(ONE, CREATE)
+    crew = Crew(quota, clock, TWO)
+    crew.start(40)
+    await clock.advance(5.0)
+    assert len(crew.sends) <= 5 * 12
+    assert telemetry.counted("throttled_total", operation=CREATE) == 1
+    await crew.stop()
+
+
+async def test_throttled_at_our_own_full_rate_blames_nobody(
+    quota: SlotQuota, clock: VirtualClock, telemetry: RecordingTelemetry
+) -> None:
+    crew = Crew(quota, clock)
+    crew.start(40)
+    await clock.advance(10.0)
+    quota.throttled(ONE, CREATE)
+    assert telemetry.counted("throttled_total") == 1
+    assert telemetry.counted("foreign_spending_total") == 0
+    assert "somebody else spends this quota" not in telemetry.events()
+    await crew.stop()
+
+
+async def test_throttled_below_our_own_rate_says_that_somebody_else_spends_the_quota(
+    quota: SlotQuota, clock: VirtualClock, telemetry: RecordingTelemetry
+) -> None:
+    for _ in range(5):
+        slot = await clock.finish(quota.reserve(ONE, CREATE, Lane.LIVE, since=0.0))
+        assert await clock.finish(quota.ready(slot))
+        await clock.advance(1.0)
+        quota.throttled(ONE, CREATE)
+    assert telemetry.counted("foreign_spending_total", operation=CREATE) == 5
+    assert telemetry.events("warning").count("somebody else spends this quota") == 1
+    await clock.advance(61.0)
+    quota.throttled(ONE, CREATE)
+    assert telemetry.events("warning").count("somebody else spends this quota") == 2
+
+
+async def test_slowest_quota_of_an_operation_is_the_one_shown(
+    quota: SlotQuota, clock: VirtualClock, telemetry: RecordingTelemetry
+) -> None:
+    elsewhere = Account(name="three", vendor="tencent_ccc", quota_group="its_own")
+    quota.throttled(ONE, CREATE)
+    await clock.finish(quota.reserve(elsewhere, CREATE, Lane.LIVE, since=0.0))
+    assert telemetry.levels["quota_rate", (("operation", CREATE),)] == pytest.approx(10.0, abs=0.1)
