@@ -48,11 +48,18 @@ _WHO_ENDS: Final[Mapping[str, WhoActs]] = {
 
 
 def command_ended(
-    plan: Plan, command: Command, now: float, *, because_step: str | None = None, request_id: str | None = None
+    plan: Plan,
+    command: Command,
+    now: float,
+    *,
+    because_step: str | None = None,
+    request_id: str | None = None,
+    by_event_id: str | None = None,
 ) -> OutboxMessage:
     """The event of a command's end, whichever of the five it is.
 
-    `because_step` failed before a cancelled one; `request_id` is the vendor's for the last request of a success.
+    `because_step` failed before a cancelled one; `request_id` is the vendor's for the last request of a success;
+    `by_event_id` made a superseded one pointless.
     """
     shared = _command_fields(plan, command)
     data: OutboundPart
@@ -65,7 +72,7 @@ def command_ended(
         case CommandState.CANCELLED:
             data = CommandCancelled(**shared, because="earlier_step", because_step=because_step)
         case CommandState.SUPERSEDED:
-            data = CommandSuperseded(**shared)
+            data = CommandSuperseded(**shared, by_event_id=by_event_id)
         case CommandState.STALE:
             data = CommandStale(**shared)
         case _:
@@ -268,7 +275,8 @@ def _number(plan: Plan, steps: Sequence[Command], facts: Mapping[str, Any]) -> N
     told = approval or call_in
     if told is None or told.state is not CommandState.SUCCEEDED:
         return None
-    apply_id, live_at = facts.get("apply_id"), facts.get("live_at") or (approval and approval.ended_at)
+    apply_id = facts.get("apply_id")
+    live_at = None if approval is None else facts.get("live_at") or approval.ended_at
     return NumberResult(
         number=plan.subject.rpartition("/")[2],
         account=told.account,

@@ -29,6 +29,7 @@ from service.domain.settling import (
     is_blocked,
     tell_waiting,
 )
+from service.domain.superseding import supersede
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +128,15 @@ def _take_blueprint(draft: Draft, event: InboundEvent, planned: Blueprint, arriv
     if refusal is not None:
         _fail_at_once(draft, plan, refusal)
         return
+    overtaken = is_overtaken(plan, draft.binding_of(plan.subject))
+    if not overtaken:
+        supersede(draft, plan, planned.steps, planned.resource)
     first = _first_state(draft, plan, planned.resource)
     draft.put_plan(plan)
     for number, step in enumerate(planned.steps):
         state = first if number == 0 else _AFTER_EARLIER_STEP
         draft.add_command(_command(plan, planned, step, number, state), why="planned")
-    if is_overtaken(plan, draft.binding_of(plan.subject)):
+    if overtaken:
         end_stale(draft, plan)
     elif first.cause is WaitCause.EFFECTIVE_DATE:
         tell_waiting(draft, plan, "effective_date", expected_at=plan.effective_at)
