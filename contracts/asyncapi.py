@@ -7,7 +7,7 @@ from contracts.envelope import STRUCTURED_CONTENT_TYPE, Envelope
 from contracts.inbound import INBOUND, INBOUND_TOPIC
 from contracts.outbound import FAILURES_TOPIC, OUTBOUND, RESULTS_TOPIC
 
-VERSION: Final = "1.0.0"
+VERSION: Final = "1.1.0"
 """Version of the document: the last number grows with words, the middle one with events and fields."""
 
 Document = dict[str, Any]

@@ -24,6 +24,8 @@ AccountName = Annotated[str, Field(min_length=1, max_length=64, pattern=_WORD_PA
 NumberText = Annotated[str, Field(min_length=1, max_length=64, pattern=NO_CONTROLS_PATTERN)]
 FreeText = Annotated[str, Field(min_length=1, max_length=1024, pattern=_FREE_TEXT_PATTERN)]
 AttributeName = Annotated[str, Field(min_length=1, max_length=128, pattern=NO_CONTROLS_PATTERN)]
+ExtCode = Annotated[str, Field(min_length=1, max_length=12, pattern=_WORD_PATTERN)]
+CallbackUrl = Annotated[str, Field(max_length=2048, pattern=_URL_PATTERN)]
 # the range in which every JSON reader keeps integers exact
 _EXACT: Final = 2**53 - 1
 AttributeValue = (
@@ -57,11 +59,10 @@ class InboundData(BaseModel):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
-class AgentHired(InboundData):
-    """An agent was hired: there shall be an extension for them."""
+class AgentData(InboundData):
+    """What an event about an agent may carry, whichever it is."""
 
     agent_id: AgentId = Field(description="The agent's id in the HR system.")
-    name: Label = Field(description="The agent's name, shown at the extension.")
     email: Annotated[str, Field(min_length=3, max_length=320, pattern=_EMAIL_PATTERN)] | None = Field(
         default=None, description="The agent's e-mail; ties the extension to the agent's seat at the vendor."
     )
@@ -76,6 +77,18 @@ class AgentHired(InboundData):
     attributes: Annotated[Mapping[AttributeName, AttributeValue], Field(max_length=100)] | None = Field(
         default=None, description="Further facts, name to plain value; for mapping rules."
     )
+
+
+class AgentHired(AgentData):
+    """An agent was hired: there shall be an extension for them."""
+
+    name: Label = Field(description="The agent's name, shown at the extension.")
+
+
+class AgentChanged(AgentData):
+    """Something about an agent changed: their extension shall be as the given fields say."""
+
+    name: Label | None = Field(default=None, description="The agent's name, shown at the extension.")
 
 
 _ONE_TARGET_SCHEMA: Final[dict[str, Any]] = {
@@ -111,6 +124,11 @@ _NUMBER_OR_CODE_SCHEMA: Final[dict[str, Any]] = {
 }
 
 
+def _require_number_or_code(number: str | None, access_code: str | None) -> None:
+    if number is None and access_code is None:
+        raise ValueError("should carry number or access_code")
+
+
 class NumberPurchased(InboundData):
     """A number was purchased: it shall be usable (TCCC: by `number`) or routed (AICC: by `access_code`)."""
 
@@ -125,13 +143,9 @@ class NumberPurchased(InboundData):
     max_concurrent_calls: Count | None = Field(default=None, description="Calls at the same time.")
     max_calls_per_second: Count | None = Field(default=None, description="New calls per second.")
     prefix: Word32 | None = Field(default=None, description="Dialled before the number when calling out.")
-    callback_url: Annotated[str, Field(max_length=2048, pattern=_URL_PATTERN)] | None = Field(
-        default=None, description="Called by the vendor when a call comes in."
-    )
+    callback_url: CallbackUrl | None = Field(default=None, description="Called by the vendor when a call comes in.")
     access_code: Word32 | None = Field(default=None, description="Access code that callers reach.")
-    ext_code: Annotated[str, Field(min_length=1, max_length=12, pattern=_WORD_PATTERN)] | None = Field(
-        default=None, description="Extension code behind the access code."
-    )
+    ext_code: ExtCode | None = Field(default=None, description="Extension code behind the access code.")
     media_type: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(
         default=None, description="The vendor's media type of the route (5 is voice)."
     )
@@ -139,8 +153,7 @@ class NumberPurchased(InboundData):
 
     @model_validator(mode="after")
     def _number_or_access_code(self) -> Self:
-        if self.number is None and self.access_code is None:
-            raise ValueError("should carry number or access_code")
+        _require_number_or_code(self.number, self.access_code)
         return self
 
 
@@ -162,12 +175,34 @@ class NumberRefused(InboundData):
     reason: FreeText | None = Field(default=None, description="What the reviewer said.")
 
 
+class NumberRouted(InboundData):
+    """Calls in shall go elsewhere: to a call-in URL (TCCC: of a `number`) or a route (AICC: of an `access_code`)."""
+
+    model_config = ConfigDict(json_schema_extra=_NUMBER_OR_CODE_SCHEMA)
+
+    account: AccountName | None = Field(default=None, description="Vendor account; else the topic's default.")
+    number: NumberText | None = Field(
+        default=None, description="The number, E.164 or national in the account's country."
+    )
+    callback_url: CallbackUrl | None = Field(default=None, description="Called by the vendor when a call comes in.")
+    access_code: Word32 | None = Field(default=None, description="Access code that callers reach.")
+    ext_code: ExtCode | None = Field(default=None, description="Extension code behind the access code.")
+    route: RouteTarget | None = Field(default=None, description="Where calls to the access code go.")
+
+    @model_validator(mode="after")
+    def _number_or_access_code(self) -> Self:
+        _require_number_or_code(self.number, self.access_code)
+        return self
+
+
 INBOUND: Final[Mapping[str, type[InboundData]]] = MappingProxyType(
     {
         "hr.agent.hired.v1": AgentHired,
+        "hr.agent.changed.v1": AgentChanged,
         "crm.number.purchased.v1": NumberPurchased,
         "crm.number.approved.v1": NumberApproved,
         "crm.number.refused.v1": NumberRefused,
+        "crm.number.routed.v1": NumberRouted,
     }
 )
 """Every event type that Cordboard reads, with the model of its data."""

@@ -113,14 +113,18 @@ def make_binding(plan: Plan | None = None, **fields: Any) -> Binding:
 
 
 HIRED: Final = "hr.agent.hired.v1"
+CHANGED: Final = "hr.agent.changed.v1"
 PURCHASED: Final = "crm.number.purchased.v1"
 APPROVED: Final = "crm.number.approved.v1"
 REFUSED: Final = "crm.number.refused.v1"
+ROUTED: Final = "crm.number.routed.v1"
 NUMBER: Final = "+862150001234"  # make_inbound's, in E.164
 
 _DATA: Final[dict[str, dict[str, Any]]] = {
     HIRED: {"agent_id": "E1", "name": "Li Na", "email": "li.na@example.com", "extension": "1001"},
+    CHANGED: {"agent_id": "E1"},
     PURCHASED: {"number": NUMBER, "callback_url": "https://pbx.example.com/in"},
+    ROUTED: {"number": NUMBER, "callback_url": "https://pbx.example.com/night"},
     APPROVED: {"number": NUMBER},
     REFUSED: {"number": NUMBER},
 }
@@ -130,12 +134,13 @@ def make_inbound(event_type: str = HIRED, event_id: str = "hire-1", *, data: Any
     """An event as it was read; `data` is laid over what the type's event usually says, `...` takes a field out."""
     given = {**_DATA[event_type], **(data or {})}
     model = INBOUND[event_type].model_validate_json(json.dumps({k: v for k, v in given.items() if v is not ...}))
+    about_agent = event_type.startswith("hr.")
     defaults = {
         "id": event_id,
-        "source": "urn:hr" if event_type == HIRED else "urn:crm",
+        "source": "urn:hr" if about_agent else "urn:crm",
         "type": event_type,
         "data": model,
-        "topic": "hr.events" if event_type == HIRED else "crm.events",
+        "topic": "hr.events" if about_agent else "crm.events",
         "partition": 0,
         "offset": 7,
         "subject_hint": None,

@@ -11,7 +11,16 @@ from datetime import UTC, date, datetime, time
 from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
 
-from contracts.inbound import AgentHired, InboundData, NumberApproved, NumberPurchased, NumberRefused
+from contracts.inbound import (
+    AgentChanged,
+    AgentData,
+    AgentHired,
+    InboundData,
+    NumberApproved,
+    NumberPurchased,
+    NumberRefused,
+    NumberRouted,
+)
 from service.domain.account import Account
 from service.domain.binding import Binding
 from service.domain.blueprint import (
@@ -50,14 +59,21 @@ class PlanningPolicy:
         return self.defaults.get(name, TopicDefaults())
 
 
-NumberRule = Callable[[NumberPurchased, Account], Blueprint]
-AgentRule = Callable[[str, AgentHired, Account, str | None], Blueprint]
+PurchasedRule = Callable[[NumberPurchased, Account], Blueprint]
+RoutedRule = Callable[[NumberRouted, Account, Binding | None], Blueprint]
+HiredRule = Callable[[str, AgentHired, Account, Binding | None], Blueprint]
+ChangedRule = Callable[[str, AgentChanged, Account, Binding | None], Blueprint]
 
-PURCHASED: Final[Mapping[str, NumberRule]] = {
+PURCHASED: Final[Mapping[str, PurchasedRule]] = {
     tencent_ccc.VENDOR: tencent_ccc.purchased,
     huawei_aicc.VENDOR: huawei_aicc.purchased,
 }
-HIRED: Final[Mapping[str, AgentRule]] = {tencent_ccc.VENDOR: tencent_ccc.hired}
+ROUTED: Final[Mapping[str, RoutedRule]] = {
+    tencent_ccc.VENDOR: tencent_ccc.routed,
+    huawei_aicc.VENDOR: huawei_aicc.routed,
+}
+HIRED: Final[Mapping[str, HiredRule]] = {tencent_ccc.VENDOR: tencent_ccc.hired}
+CHANGED: Final[Mapping[str, ChangedRule]] = {tencent_ccc.VENDOR: tencent_ccc.changed}
 FACT_SUBJECT: Final[Mapping[str, Callable[[str, Account], str]]] = {tencent_ccc.VENDOR: tencent_ccc.number_subject}
 
 
@@ -68,11 +84,14 @@ def plan_event(event: InboundEvent, policy: PlanningPolicy, binding: Binding | N
     """
     try:
         match event.data:
-            case AgentHired():
+            case AgentHired() | AgentChanged():
                 return _plan_agent(event, event.data, policy, binding)
             case NumberPurchased():
                 account = _account(event, policy)
                 return _rule(PURCHASED, account, event)(event.data, account)
+            case NumberRouted():
+                account = _account(event, policy)
+                return _rule(ROUTED, account, event)(event.data, account, _held(binding))
             case NumberApproved() | NumberRefused():
                 return _plan_fact(event, event.data, policy)
             case _:
@@ -86,14 +105,21 @@ def subject_of(event: InboundEvent, policy: PlanningPolicy) -> str:
     """Whom an event is about, also when it can't be planned (a number that can't be read: as its sender wrote it)."""
     account = _account_name(event, policy) or "?"
     match event.data:
-        case AgentHired():
-            return f"agent:{policy.topic(event.topic).realm}/{event.data.agent_id}"
-        case NumberPurchased() if event.data.number is None:
-            return f"route:{account}/{event.data.access_code}/{event.data.ext_code or ''}"
-        case NumberPurchased() | NumberApproved() | NumberRefused():
+        case AgentData() as data:
+            return f"agent:{policy.topic(event.topic).realm}/{data.agent_id}"
+        case NumberPurchased() | NumberRouted() as data if _is_route(data, account, policy):
+            return f"route:{account}/{data.access_code}/{data.ext_code or ''}"
+        case NumberPurchased() | NumberRouted() | NumberApproved() | NumberRefused():
             return _number_subject(str(event.data.number), account, policy)
         case _:
             return f"event:{event.source}/{event.id}"
+
+
+def _is_route(data: NumberPurchased | NumberRouted, account_name: str, policy: PlanningPolicy) -> bool:
+    """Without a number it is about an access code; with both, about what the account's vendor goes by."""
+    account = policy.accounts.get(account_name)
+    by_code = account is not None and account.vendor not in FACT_SUBJECT
+    return data.number is None or (by_code and data.access_code is not None)
 
 
 def _number_subject(number: str, account_name: str, policy: PlanningPolicy) -> str:
@@ -122,15 +148,22 @@ def effective_at(data: InboundData, time_zone: str, now: float) -> float | None:
     return seconds if seconds > now else None
 
 
-def _plan_agent(event: InboundEvent, data: AgentHired, policy: PlanningPolicy, binding: Binding | None) -> Blueprint:
+def _plan_agent(
+    event: InboundEvent, data: AgentHired | AgentChanged, policy: PlanningPolicy, binding: Binding | None
+) -> Blueprint:
     account = _account(event, policy, binding)
-    held = binding if binding is not None and binding.held else None
+    subject, held = subject_of(event, policy), _held(binding)
     _refuse_moves(data, held, account)
-    bound = held.resource.rpartition("/")[2] if held is not None else None
-    return _rule(HIRED, account, event)(subject_of(event, policy), data, account, bound)
+    if isinstance(data, AgentHired):
+        return _rule(HIRED, account, event)(subject, data, account, held)
+    return _rule(CHANGED, account, event)(subject, data, account, held)
 
 
-def _refuse_moves(data: AgentHired, held: Binding | None, account: Account) -> None:
+def _held(binding: Binding | None) -> Binding | None:
+    return binding if binding is not None and binding.held else None
+
+
+def _refuse_moves(data: AgentData, held: Binding | None, account: Account) -> None:
     """An agent keeps extension and account until departures exist."""
     if held is None:
         return

@@ -18,13 +18,25 @@ class Wanted(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ExtensionWanted(Wanted):
-    """An extension with its owner: `tencent_ccc.CreateExtension`."""
+class ExtensionLast(Wanted):
+    """What was last applied to an extension, as far as it is known."""
 
-    extension: str
-    name: str
+    name: str | None = None
     email: str | None = None
     skill_group_ids: tuple[int, ...] | None = None
+
+
+class ExtensionWanted(Wanted):
+    """An extension with its owner: `tencent_ccc.CreateExtension`.
+
+    `last` completes a create with what is not given; nothing that stands is ever changed to it.
+    """
+
+    extension: str
+    name: str | None = None
+    email: str | None = None
+    skill_group_ids: tuple[int, ...] | None = None
+    last: ExtensionLast | None = None
 
 
 class RegistrationWanted(Wanted):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
-from contracts.inbound import AgentHired, NumberPurchased
+from contracts.inbound import AgentChanged, AgentData, AgentHired, NumberPurchased, NumberRouted
 from service.domain.account import Account
+from service.domain.binding import Binding
 from service.domain.blueprint import Blueprint, Step, StepBlueprint, first_given, incomplete, unsupported
 from service.domain.phone_number import e164
 from service.domain.wanted import (
     CallInWanted,
+    ExtensionLast,
     ExtensionWanted,
     NumberApplicationWanted,
     NumberLiveWanted,
@@ -32,26 +35,48 @@ _CLEARABLE_OF_A_NUMBER: Final = (
 )
 
 
-def hired(subject: str, event: AgentHired, account: Account, bound_extension: str | None) -> Blueprint:
+def hired(subject: str, event: AgentHired, account: Account, held: Binding | None) -> Blueprint:
     """Ensure the agent's extension, then fetch its registration."""
-    _refuse_clearing(event, ("email", "extension", "skill_group_ids"))
-    extension = first_given("extension", event.extension, bound_extension)
-    wanted = ExtensionWanted(
-        extension=extension,
+    wanted = _extension(event, held, last=None)
+    registration = StepBlueprint(
+        step=Step.REGISTRATION,
+        operation=DESCRIBE_EXTENSION,
+        wanted=RegistrationWanted(extension=wanted.extension),
+    )
+    return _for_agent(subject, account, wanted, registration)
+
+
+def changed(subject: str, event: AgentChanged, account: Account, held: Binding | None) -> Blueprint:
+    """Ensure the agent's extension as far as the event says how; its registration stays as it was."""
+    return _for_agent(subject, account, _extension(event, held, last=_last_applied(held)))
+
+
+def _extension(
+    event: AgentHired | AgentChanged, held: Binding | None, *, last: ExtensionLast | None
+) -> ExtensionWanted:
+    _refuse_clearing(event, ("name", "email", "extension", "skill_group_ids"))
+    bound = None if held is None else held.resource.rpartition("/")[2]
+    return ExtensionWanted(
+        extension=first_given("extension", event.extension, bound),
         name=event.name,
         email=event.email.strip() if event.email else None,
         skill_group_ids=event.skill_group_ids or None,  # an empty list is never sent: its meaning is undocumented
+        last=last,
     )
+
+
+def _last_applied(held: Binding | None) -> ExtensionLast | None:
+    if held is None or held.applied is None:
+        return None
+    return ExtensionLast.model_validate({name: held.applied.get(name) for name in ExtensionLast.model_fields})
+
+
+def _for_agent(subject: str, account: Account, wanted: ExtensionWanted, *more: StepBlueprint) -> Blueprint:
     return Blueprint(
         subject=subject,
-        resource=f"extension:{account.name}/{extension}",
+        resource=f"extension:{account.name}/{wanted.extension}",
         account=account,
-        steps=(
-            StepBlueprint(step=Step.EXTENSION, operation=CREATE_EXTENSION, wanted=wanted),
-            StepBlueprint(
-                step=Step.REGISTRATION, operation=DESCRIBE_EXTENSION, wanted=RegistrationWanted(extension=extension)
-            ),
-        ),
+        steps=(StepBlueprint(step=Step.EXTENSION, operation=CREATE_EXTENSION, wanted=wanted), *more),
     )
 
 
@@ -62,10 +87,8 @@ def number_subject(text: str, account: Account) -> str:
 
 def purchased(event: NumberPurchased, account: Account) -> Blueprint:
     """Apply for the own number, wait for the review, then bind the call-in URL unless it only calls out."""
-    if event.number is None:
-        raise incomplete("number", "a number at this vendor is bought by its `number`; an access code is not enough")
+    number, country = _number(event, account), account.country
     _refuse_clearing(event, _CLEARABLE_OF_A_NUMBER)
-    number, country = e164(event.number, account.country), account.country
     application = _application(number, event, account)
     steps = [
         StepBlueprint(step=Step.APPLICATION, operation=CREATE_OWN_NUMBER_APPLY, wanted=application),
@@ -74,9 +97,30 @@ def purchased(event: NumberPurchased, account: Account) -> Blueprint:
         ),
     ]
     if application.call_type != "outbound":
-        url = first_given("callback_url", event.callback_url, account.numbers.callback_url)
-        call_in = CallInWanted(number=number, country=country, callback_url=url)
-        steps.append(StepBlueprint(step=Step.CALL_IN, operation=BIND_NUMBER_CALL_IN, wanted=call_in))
+        steps.append(_call_in(number, event, account))
+    return _for_number(number, account, steps)
+
+
+def routed(event: NumberRouted, account: Account, _held: Binding | None) -> Blueprint:
+    """Bind the number's call-in URL."""
+    number = _number(event, account)
+    _refuse_clearing(event, ("callback_url",))
+    return _for_number(number, account, [_call_in(number, event, account)])
+
+
+def _number(event: NumberPurchased | NumberRouted, account: Account) -> str:
+    if event.number is None:
+        raise incomplete("number", "this vendor knows numbers by their `number`; an access code is not enough")
+    return e164(event.number, account.country)
+
+
+def _call_in(number: str, event: NumberPurchased | NumberRouted, account: Account) -> StepBlueprint:
+    url = first_given("callback_url", event.callback_url, account.numbers.callback_url)
+    wanted = CallInWanted(number=number, country=account.country, callback_url=url)
+    return StepBlueprint(step=Step.CALL_IN, operation=BIND_NUMBER_CALL_IN, wanted=wanted)
+
+
+def _for_number(number: str, account: Account, steps: Iterable[StepBlueprint]) -> Blueprint:
     subject = f"number:{account.name}/{number}"
     return Blueprint(subject=subject, resource=subject, account=account, steps=tuple(steps))
 
@@ -98,7 +142,7 @@ def _application(number: str, event: NumberPurchased, account: Account) -> Numbe
     )
 
 
-def _refuse_clearing(event: AgentHired | NumberPurchased, fields: tuple[str, ...]) -> None:
+def _refuse_clearing(event: AgentData | NumberPurchased | NumberRouted, fields: tuple[str, ...]) -> None:
     """`null` means clear; how this vendor clears a field is documented for none of them."""
     for field in fields:
         if field in event.model_fields_set and getattr(event, field) is None:

@@ -3,9 +3,9 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from contracts.inbound import INBOUND, AgentHired, NumberPurchased
+from contracts.inbound import INBOUND, AgentChanged, AgentHired, NumberPurchased, NumberRouted
 
 HIRED = {"agent_id": "E1001", "name": "Li Na"}
 
@@ -135,10 +135,29 @@ def test_route_goes_to_exactly_one_target(route: object) -> None:
         NumberPurchased.model_validate({"access_code": "4001", "route": route})
 
 
+@pytest.mark.parametrize("model", [NumberPurchased, NumberRouted])
 @pytest.mark.parametrize("data", [{}, {"number": None}, {"access_code": None, "number": None}])
-def test_a_purchase_names_a_number_or_an_access_code(data: dict[str, Any]) -> None:
+def test_a_purchase_and_a_routing_name_a_number_or_an_access_code(model: type[BaseModel], data: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        NumberPurchased.model_validate(data)
+        model.model_validate(data)
+
+
+def test_a_routing_may_leave_its_target_to_the_settings() -> None:
+    assert NumberRouted.model_validate({"number": "1"}).known_fields() == {"number": "1"}
+
+
+def test_a_change_needs_nothing_but_its_agent() -> None:
+    assert AgentChanged.model_validate({"agent_id": "E1"}).known_fields() == {"agent_id": "E1"}
+    assert AgentChanged.model_validate({"agent_id": "E1", "name": None}).known_fields() == {
+        "agent_id": "E1",
+        "name": None,
+    }
+    with pytest.raises(ValidationError):
+        AgentChanged.model_validate({"name": "Li Na"})
+
+
+def test_a_change_may_carry_whatever_a_hire_may() -> None:
+    assert AgentChanged.model_fields.keys() == AgentHired.model_fields.keys()
 
 
 def test_models_are_frozen() -> None:

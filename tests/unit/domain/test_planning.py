@@ -11,10 +11,12 @@ from service.domain.outcome import ErrorClass
 from service.domain.planning import PlanningPolicy, effective_at, plan_event, subject_of
 from tests.builders import (
     APPROVED,
+    CHANGED,
     HIRED,
     NUMBER,
     PURCHASED,
     REFUSED,
+    ROUTED,
     make_account,
     make_binding,
     make_inbound,
@@ -61,9 +63,13 @@ def test_event_names_its_account_before_the_topics_default() -> None:
         (PURCHASED, {"call_type": "outbound"}, f"number:acme_cn/{NUMBER}", ["application", "approval"]),
         (PURCHASED, ROUTE, "route:acme_hw/1000/", ["route"]),
         (PURCHASED, {**ROUTE, "ext_code": "12"}, "route:acme_hw/1000/12", ["route"]),
+        (ROUTED, {}, f"number:acme_cn/{NUMBER}", ["call_in"]),
+        (ROUTED, {"number": "021 5000 1234"}, f"number:acme_cn/{NUMBER}", ["call_in"]),
+        (ROUTED, ROUTE, "route:acme_hw/1000/", ["route"]),
+        (ROUTED, {**ROUTE, "ext_code": "12", "number": NUMBER}, "route:acme_hw/1000/12", ["route"]),
     ],
 )
-def test_purchase_is_planned_by_the_accounts_vendor(
+def test_number_event_is_planned_by_the_accounts_vendor(
     event_type: str, data: dict[str, Any], subject: str, steps: list[str]
 ) -> None:
     blueprint = planned(event_type, **data)
@@ -83,6 +89,12 @@ def test_fact_finds_its_number_however_it_is_written(event_type: str, kind: Fact
     [
         (HIRED, {"account": "nobody"}, "account"),
         (HIRED, {"extension": ...}, "extension"),
+        (CHANGED, {}, "extension"),
+        (CHANGED, {"extension": "1001", "account": "nobody"}, "account"),
+        (ROUTED, {"callback_url": ...}, "callback_url"),
+        (ROUTED, {"number": "none"}, "number"),
+        (ROUTED, {"account": "nobody"}, "account"),
+        (ROUTED, {**ROUTE, "route": ...}, "route"),
         (PURCHASED, {"account": "nobody"}, "account"),
         (PURCHASED, {"callback_url": ...}, "callback_url"),
         (PURCHASED, {"number": "none"}, "number"),
@@ -130,6 +142,10 @@ def test_topic_without_a_default_account_leaves_it_to_the_event() -> None:
         (PURCHASED, {**ROUTE, "media_type": None}, "media_type"),
         (PURCHASED, {**ROUTE, "route": None}, "route"),
         (HIRED, {"account": "acme_hw"}, None),
+        (CHANGED, {"account": "acme_hw"}, None),
+        (CHANGED, {"extension": "1001", "name": None}, "name"),
+        (ROUTED, {"callback_url": None}, "callback_url"),
+        (ROUTED, {**ROUTE, "route": None}, "route"),
         (APPROVED, {"account": "acme_hw"}, None),
     ],
 )
@@ -143,18 +159,36 @@ def test_agent_keeps_the_extension_and_account_they_are_bound_to() -> None:
     assert planned(binding=bound("1009"), extension=...).resource == "extension:acme_cn/1009"
     assert planned(binding=bound("1009", "acme_sg"), extension=...).resource == "extension:acme_sg/1009"
     assert planned(binding=bound(), extension="1001").resource == "extension:acme_cn/1001"
+    assert planned(CHANGED, bound("1009", "acme_sg")).resource == "extension:acme_sg/1009"
 
 
 @pytest.mark.parametrize("state", [BindingState.LIVE, BindingState.RESERVED])
-def test_event_that_names_another_extension_or_account_is_unsupported(state: BindingState) -> None:
-    assert refused(binding=bound("1009", state=state)) == (ErrorClass.UNSUPPORTED, "extension")
-    assert refused(binding=bound(state=state), account="acme_sg") == (ErrorClass.UNSUPPORTED, "account")
+@pytest.mark.parametrize("event_type", [HIRED, CHANGED])
+def test_event_that_names_another_extension_or_account_is_unsupported(event_type: str, state: BindingState) -> None:
+    elsewhere = bound("1009", state=state)
+    assert refused(event_type, elsewhere, extension="1001") == (ErrorClass.UNSUPPORTED, "extension")
+    assert refused(event_type, bound(state=state), account="acme_sg") == (ErrorClass.UNSUPPORTED, "account")
 
 
 def test_released_binding_binds_nobody() -> None:
     released = bound("1009", "acme_sg", BindingState.RELEASED)
     assert planned(binding=released).resource == "extension:acme_cn/1001"
     assert refused(binding=released, extension=...) == (ErrorClass.INCOMPLETE, "extension")
+    assert refused(CHANGED, released) == (ErrorClass.INCOMPLETE, "extension")
+
+
+def test_change_is_one_step_about_the_agents_extension() -> None:
+    blueprint = planned(CHANGED, bound("1009"), name="Li Na-Wang")
+    assert (blueprint.subject, blueprint.resource) == ("agent:workday/E1", "extension:acme_cn/1009")
+    assert [step.step for step in blueprint.steps] == ["extension"]
+
+
+def test_released_route_says_nothing_about_the_media_type() -> None:
+    states = {BindingState.LIVE: 19, BindingState.RELEASED: 5}
+    for state, media_type in states.items():
+        held = make_binding(resource="route:acme_hw/1000/", applied={"media_type": 19}, state=state)
+        (step,) = planned(ROUTED, held, **ROUTE).steps
+        assert step.wanted.model_dump()["media_type"] == media_type
 
 
 @pytest.mark.parametrize(
@@ -166,6 +200,12 @@ def test_released_binding_binds_nobody() -> None:
         (PURCHASED, {"number": "12"}, "number:acme_cn/12"),
         (PURCHASED, {"account": "nobody"}, f"number:nobody/{NUMBER}"),
         (PURCHASED, ROUTE, "route:acme_hw/1000/"),
+        (PURCHASED, {**ROUTE, "number": NUMBER}, "route:acme_hw/1000/"),
+        (PURCHASED, {"access_code": "1000"}, f"number:acme_cn/{NUMBER}"),
+        (PURCHASED, {"account": "acme_hw"}, f"number:acme_hw/{NUMBER}"),
+        (CHANGED, {}, "agent:workday/E1"),
+        (ROUTED, {"number": "021 5000 1234"}, f"number:acme_cn/{NUMBER}"),
+        (ROUTED, {**ROUTE, "ext_code": "12"}, "route:acme_hw/1000/12"),
         (APPROVED, {}, f"number:acme_cn/{NUMBER}"),
     ],
 )
@@ -203,7 +243,7 @@ def test_effective_date_counts_only_if_it_is_to_come_and_days_begin_in_the_accou
 
 def test_vendor_without_rules_is_unsupported() -> None:
     policy = make_planning_policy(Account(name="acme_cn", vendor="another"))
-    for event_type in (HIRED, PURCHASED, APPROVED):
+    for event_type in (HIRED, CHANGED, PURCHASED, APPROVED, ROUTED):
         found = plan_event(make_inbound(event_type), policy, None)
         assert isinstance(found, Refusal)
         assert found.failure.error_class is ErrorClass.UNSUPPORTED

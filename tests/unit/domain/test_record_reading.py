@@ -287,8 +287,9 @@ def test_digest_tells_absent_from_null() -> None:
 
 def test_digest_tells_types_apart() -> None:
     data = {"number": "02012345678"}
-    digests = {event_digest(name, INBOUND[name].model_validate(data)) for name in INBOUND if name.startswith("crm")}
-    assert len(digests) == 3
+    types = [name for name in INBOUND if name.startswith("crm")]
+    digests = {event_digest(name, INBOUND[name].model_validate(data)) for name in types}
+    assert len(digests) == len(types) > 3
 
 
 def test_digest_is_the_one_that_ledgers_already_hold() -> None:

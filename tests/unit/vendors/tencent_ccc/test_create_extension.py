@@ -53,6 +53,62 @@ def test_fields_that_are_empty_or_not_given_are_never_sent(groups: Any, email: s
     assert move.body == {"SdkAppId": APP, "ExtensionId": "1001", "ExtensionName": "Li"}
 
 
+LAST = {"name": "Li Wei", "email": "li@example.com", "skill_group_ids": [2, 1]}
+
+
+@pytest.mark.parametrize("last", [None, {}, {"email": "li@example.com"}])
+def test_create_without_a_name_known_to_anybody_is_incomplete(last: Any) -> None:
+    move = operation().decide({"extension": "1001", "skill_group_ids": [3], "last": last}, Seen(None), ours=True)
+    assert isinstance(move, Failure)
+    assert (move.error_class, move.code, move.field) == (ErrorClass.INCOMPLETE, "missing:name", "name")
+
+
+@pytest.mark.parametrize(
+    ("given", "created"),
+    [
+        ({}, {"ExtensionName": "Li Wei", "SkillGroupIds": [2, 1], "Relation": "li@example.com"}),
+        ({"name": "Wei Li"}, {"ExtensionName": "Wei Li", "SkillGroupIds": [2, 1], "Relation": "li@example.com"}),
+        (
+            {"email": "wei@example.com", "skill_group_ids": [3]},
+            {"ExtensionName": "Li Wei", "SkillGroupIds": [3], "Relation": "wei@example.com"},
+        ),
+    ],
+)
+def test_create_is_completed_with_what_was_applied_last(given: dict[str, Any], created: dict[str, Any]) -> None:
+    move = operation().decide({"extension": "1001", **given, "last": LAST}, Seen(None), ours=True)
+    assert isinstance(move, Call)
+    assert (move.operation, move.creates) == (NAME, True)
+    assert move.body == {"SdkAppId": APP, "ExtensionId": "1001", **created}
+
+
+@pytest.mark.parametrize("last", [None, LAST])
+@pytest.mark.parametrize(
+    ("given", "changed"),
+    [
+        ({"name": "Wei Li"}, {"ExtensionName": "Wei Li"}),
+        ({"email": "wei@example.com"}, {"Relation": "wei@example.com"}),
+        ({"skill_group_ids": [3]}, {"SkillGroupIds": [3]}),
+    ],
+)
+def test_change_modifies_given_fields_only_whatever_else_has_drifted(
+    given: dict[str, Any], changed: dict[str, Any], last: Any
+) -> None:
+    drifted = {**EQUAL, "name": "Drifted", "email": "drifted@example.com", "skill_group_ids": ["9"]}
+    move = operation().decide({"extension": "1001", **given, "last": last}, Seen(drifted), ours=True)
+    assert move == modify(**changed)
+
+
+def test_change_that_gives_nothing_leaves_what_stands() -> None:
+    move = operation().decide({"extension": "1001", "last": LAST}, Seen({**EQUAL, "name": "Drifted"}), ours=True)
+    assert move == Succeeded(result=Result.UNCHANGED, facts=FACTS)
+
+
+def test_what_was_applied_last_is_no_proof_of_whose_it_is() -> None:
+    move = operation().decide({"extension": "1001", "name": "Li Wei", "last": LAST}, Seen(EQUAL), ours=False)
+    assert isinstance(move, Failure)
+    assert move.error_class is ErrorClass.CONFLICT
+
+
 def test_equal_and_ours_is_unchanged() -> None:
     assert operation().decide(WANTED, Seen(EQUAL), ours=True) == Succeeded(result=Result.UNCHANGED, facts=FACTS)
 
