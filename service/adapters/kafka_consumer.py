@@ -7,7 +7,7 @@ commit failures survived (a redelivered event is known by its digest), a bounded
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -50,6 +50,7 @@ class KafkaEventSource:
         self._most = max_poll_records
         self._consumer: AIOKafkaConsumer | None = None
         self._durable: dict[TopicPartition, int] = {}
+        self._paused: set[str] = set()
         self._commit_wanted = asyncio.Event()
         self._committing: asyncio.Task[None] | None = None
         self._probed_at = 0.0
@@ -72,6 +73,37 @@ class KafkaEventSource:
             partition = TopicPartition(record.topic, record.partition)
             self._durable[partition] = max(record.offset + 1, self._durable.get(partition, 0))
         self._commit_wanted.set()
+
+    def give_back(self, records: Sequence[Record]) -> None:
+        """Go back to the first of these in each partition; who has lost one need not: its new owner has no offset."""
+        first: dict[TopicPartition, int] = {}
+        for record in records:
+            partition = TopicPartition(record.topic, record.partition)
+            first[partition] = min(record.offset, first.get(partition, record.offset))
+        for partition in self._of(self._topics):
+            if partition in first and self._consumer is not None:
+                self._consumer.seek(partition, first[partition])
+
+    def pause(self, topic: str) -> None:
+        """Fetch nothing of the topic until it is resumed. What was fetched ahead of it is discarded, not lost."""
+        self._paused.add(topic)
+        self.pause_again()
+
+    def pause_again(self) -> None:
+        """Pause what should be: every assignment begins without the pauses of the one before."""
+        if self._consumer is not None:
+            self._consumer.pause(*self._of(self._paused))
+
+    def resume(self, topic: str) -> None:
+        """Fetch the topic again, from where it was given back."""
+        self._paused.discard(topic)
+        if self._consumer is not None:
+            self._consumer.resume(*self._of({topic}))
+
+    def _of(self, topics: Collection[str]) -> list[TopicPartition]:
+        """This member's partitions of the topics."""
+        assigned = set() if self._consumer is None else self._consumer.assignment()
+        return [partition for partition in assigned if partition.topic in topics]
 
     async def close(self) -> None:
         """Commit what is durable and leave the group."""
@@ -164,6 +196,7 @@ class _Assignments(ConsumerRebalanceListener):
             await self._source.commit_durable(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        self._source.pause_again()
         self._telemetry.count("rebalances_total")
         self._telemetry.log(
             "info", "partitions assigned", partitions=sorted(f"{p.topic}/{p.partition}" for p in assigned)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from service.application.ports import Clock, EventSource, Ledger
 from service.application.rounds import Stopping, keep_going
 from service.application.telemetry import Telemetry
+from service.application.topic_brakes import TopicBrakes
+from service.domain.brake import DEFAULT_BRAKE, BrakePolicy
 from service.domain.ledger_state import Changes
 from service.domain.record_reading import Ignored, Reading, Record, Understood, read_record
 from service.domain.taking_in import IntakePolicy, ReadRecord, keys_of, take_in
@@ -20,7 +22,14 @@ class Intake:
     """Drains Kafka into the ledger, a batch a transaction."""
 
     def __init__(
-        self, *, source: EventSource, ledger: Ledger, clock: Clock, telemetry: Telemetry, policy: IntakePolicy
+        self,
+        *,
+        source: EventSource,
+        ledger: Ledger,
+        clock: Clock,
+        telemetry: Telemetry,
+        policy: IntakePolicy,
+        brake: BrakePolicy = DEFAULT_BRAKE,
     ) -> None:
         """Everything it needs, as ports."""
         self._source = source
@@ -28,7 +37,9 @@ class Intake:
         self._clock = clock
         self._telemetry = telemetry
         self._policy = policy
-        self._held: Sequence[Record] = ()
+        self._brakes = TopicBrakes(source=source, clock=clock, telemetry=telemetry, policy=brake)
+        self._fetched: Sequence[Record] = ()
+        self._held: Sequence[tuple[Record, Reading]] = ()
 
     async def run(self, stopping: Stopping) -> None:
         """Take in until asked to stop."""
@@ -37,18 +48,27 @@ class Intake:
     async def run_once(self) -> int:
         """Take in one batch; how many records it had. A batch that could not be stored is kept for the next call."""
         if not self._held:
-            self._held = await self._source.fetch()
-            self._telemetry.health("kafka", ready=True)
-        records = self._held
-        readings = [(record, read_record(record, max_event_bytes=self._policy.max_event_bytes)) for record in records]
+            await self._fetch()
+        readings = self._held
         batch = [ReadRecord(record, reading) for record, reading in readings if not isinstance(reading, Ignored)]
         if batch:
             await self._store(batch)
-        if records:
-            self._source.taken(records)
+        if readings:
+            self._source.taken([record for record, _ in readings])
         self._held = ()
         self._count(readings)
-        return len(records)
+        return len(readings)
+
+    async def _fetch(self) -> None:
+        """Hold the next records that their topics' brakes let pass."""
+        self._brakes.resume_due()
+        if not self._fetched:
+            self._fetched = await self._source.fetch()
+        most = self._policy.max_event_bytes
+        readings = [(record, read_record(record, max_event_bytes=most)) for record in self._fetched]
+        self._held = self._brakes.admit(readings)
+        self._fetched = ()
+        self._telemetry.health("kafka", ready=True, detail=self._brakes.detail())
 
     def _count(self, readings: Sequence[tuple[Record, Reading]]) -> None:
         """Count records once they are taken, however often their batch was tried."""
@@ -77,6 +97,7 @@ class Intake:
         )
         self._telemetry.health("ledger", ready=True)
         self._telemetry.observe("intake_batch_seconds", self._clock.monotonic() - begun)
+        self._brakes.found_bad(letter.topic for letter in changes.dead_letters if letter.reason == "id_reused")
         self._tell(batch, changes)
 
     def _tell(self, batch: Sequence[ReadRecord], changes: Changes) -> None:

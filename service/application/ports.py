@@ -52,6 +52,18 @@ class EventSource(Protocol):
         """These are durable in the ledger; their offsets may be committed in the background."""
         ...
 
+    def give_back(self, records: Sequence[Record]) -> None:
+        """These, the last fetched of their partitions, are not taken: they come again, now or after a pause."""
+        ...
+
+    def pause(self, topic: str) -> None:
+        """Fetch nothing of the topic, also after its partitions moved, until it is resumed."""
+        ...
+
+    def resume(self, topic: str) -> None:
+        """Fetch the topic again."""
+        ...
+
 
 class UnavailableError(Exception):
     """Something outside is away; try again. `part` names it for `/readyz`: kafka, ledger, publisher."""

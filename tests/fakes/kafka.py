@@ -26,6 +26,7 @@ class FakeEventSource:
     trouble: list[Exception] = field(default_factory=list)
     fetches: int = 0
     ends: dict[str, int] = field(default_factory=dict)
+    paused: set[str] = field(default_factory=set)
     on_taken: Callable[[Sequence[Record]], None] = lambda records: None
 
     def add(self, value: object, *, topic: str = "hr.events", key: bytes | None = b"key") -> Record:
@@ -45,13 +46,27 @@ class FakeEventSource:
         await asyncio.sleep(0)
         if self.trouble:
             raise self.trouble.pop(0)
-        taken, self.records = self.records[: self.batch], self.records[self.batch :]
+        open_ones = [nth for nth, record in enumerate(self.records) if record.topic not in self.paused][: self.batch]
+        taken = [self.records[nth] for nth in open_ones]
+        self.records = [record for nth, record in enumerate(self.records) if nth not in set(open_ones)]
         return taken
 
     def taken(self, records: Sequence[Record]) -> None:
         """Remember."""
         self.on_taken(records)
         self.committed += records
+
+    def give_back(self, records: Sequence[Record]) -> None:
+        """They come before what was not fetched yet."""
+        self.records = [*records, *self.records]
+
+    def pause(self, topic: str) -> None:
+        """Hand out nothing of the topic."""
+        self.paused.add(topic)
+
+    def resume(self, topic: str) -> None:
+        """Hand it out again."""
+        self.paused.discard(topic)
 
 
 @dataclass(slots=True)
