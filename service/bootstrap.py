@@ -109,7 +109,12 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
             quota=quota,
             reader=reader,
             intake=Intake(
-                source=source, ledger=ledger, clock=clock, telemetry=telemetry, policy=settings.intake_policy()
+                source=source,
+                ledger=ledger,
+                clock=clock,
+                telemetry=telemetry,
+                policy=settings.intake_policy(),
+                brake=settings.brake_policy(),
             ),
             execution=Execution(
                 ledger=ledger,

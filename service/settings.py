@@ -43,6 +43,7 @@ from service.adapters.configuration_sources import (
 )
 from service.adapters.kafka_connection import KafkaConnection, SecurityProtocol
 from service.domain.account import Account
+from service.domain.brake import BrakePolicy
 from service.domain.planning import PlanningPolicy, TopicDefaults
 from service.domain.settling import SettlingPolicy
 from service.domain.taking_in import IntakePolicy
@@ -159,6 +160,23 @@ class QuotaSettings(_Part):
     lead_seconds: float = Field(default=0.2, gt=0, le=1, description="how long before its moment a slot is taken")
 
 
+class BrakeSettings(_Part):
+    """When a topic is paused because too many of its records are bad; foreign types never count."""
+
+    window: int = Field(default=200, ge=1, le=100_000, description="so many of a topic's last records are judged")
+    least: int = Field(default=50, ge=1, description="fewer than these decide nothing; at most `window`")
+    share: float = Field(
+        default=0.3, ge=0, le=1, description="more bad ones than this share pause the topic; 1: never pause"
+    )
+    resume_seconds: float = Field(default=60.0, ge=1, description="after a pause, until a few records are tried")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.least > self.window:
+            raise ValueError("least must not be more than window")
+        return self
+
+
 class LogSettings(_Part):
     """Log lines, as JSON."""
 
@@ -203,6 +221,7 @@ class Settings(BaseSettings):
     limits: LimitsSettings = Field(default=LimitsSettings(), description="sizes")
     timing: TimingSettings = Field(default=TimingSettings(), description="times in seconds")
     quota: QuotaSettings = Field(default=QuotaSettings(), description="how exactly vendors' quotas are used")
+    brake: BrakeSettings = Field(default=BrakeSettings(), description="when a topic's bad records pause it")
     log: LogSettings = Field(default=LogSettings(), description="log lines, as JSON")
 
     @classmethod
@@ -255,6 +274,10 @@ class Settings(BaseSettings):
             settling=self.settling_policy(),
             max_event_bytes=self.limits.max_event_bytes,
         )
+
+    def brake_policy(self) -> BrakePolicy:
+        """When a topic's bad records pause it."""
+        return BrakePolicy(**self.brake.model_dump())
 
     def exchange_limits(self) -> ExchangeLimits:
         """Patience with vendors."""

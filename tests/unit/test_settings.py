@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from service.domain.brake import DEFAULT_BRAKE, BrakePolicy
 from service.settings import Faults, Settings, load_settings
 from service.vendors.tencent_ccc.account import TencentCccAccount
 
@@ -362,3 +363,11 @@ def test_odd_shapes_are_faults_and_never_exceptions(load: Loader) -> None:
         load(
             {"accounts": {"a": shape}, "defaults": {"hr.events": shape}, "kafka": {"topics": shape, "security": shape}}
         )
+
+
+def test_brake_is_configured_and_its_numbers_must_fit_together(load: Loader) -> None:
+    assert load.settings({}).brake_policy() == DEFAULT_BRAKE
+    policy = load.settings({"brake": {"window": 20, "least": 5, "share": 1, "resume_seconds": 2}}).brake_policy()
+    assert policy == BrakePolicy(window=20, least=5, share=1.0, resume_seconds=2.0)
+    assert load.faults({"brake": {"window": 20}}) == {"brake": "least must not be more than window"}
+    assert set(load.faults({"brake": {"share": 1.5, "least": 0}})) == {"brake.share", "brake.least"}
