@@ -10,6 +10,7 @@ import pytest
 from service.application.intake import Intake
 from service.application.ports import UnavailableError
 from service.application.rounds import Stopping
+from service.domain.brake import BrakePolicy
 from service.domain.record_reading import Record
 from tests.fakes.clock import VirtualClock
 from tests.fakes.kafka import FakeEventSource
@@ -250,3 +251,153 @@ async def test_order_of_a_subject_is_the_order_of_arrival(
 async def test_empty_fetch_is_no_work(intake: Intake, doings: Doings) -> None:
     assert await intake.run_once() == 0
     assert "before transact" not in doings.moments
+
+
+# --- the brake ----------------------------------------------------------------------------------------------------
+
+
+def offsets(records: Sequence[Record], topic: str = "hr.events") -> list[int]:
+    return [record.offset for record in records if record.topic == topic]
+
+
+async def paused_intake(intake: Intake, source: FakeEventSource, bad: int = 100) -> None:
+    """Let `bad` undecodable records come in one batch: the fiftieth pauses the topic."""
+    source.batch = 500
+    for _ in range(bad):
+        source.add(b"not json")
+    await intake.run_once()
+
+
+async def test_sudden_bad_records_pause_their_topic_and_are_neither_stored_nor_let_go(
+    intake: Intake, source: FakeEventSource, ledger: FakeLedger, telemetry: RecordingTelemetry
+) -> None:
+    await paused_intake(intake, source)
+    assert source.paused == {"hr.events"}
+    assert offsets(source.committed) == list(range(49))
+    assert offsets(source.records) == list(range(49, 100))
+    assert len(ledger.durable.outbox) == 49
+    assert telemetry.counted("dead_letters_total") == telemetry.counted("records_total") == 49
+    assert telemetry.counted("topic_pauses_total", topic="hr.events") == 1
+    assert telemetry.levels["topic_paused", (("topic", "hr.events"),)] == 1
+    assert telemetry.parts["kafka"] == (True, "paused for too many bad records: hr.events")
+    (line,) = [line for line in telemetry.lines if line.level == "error"]
+    assert (line.fields["topic"], line.fields["bad"], line.fields["seen"]) == ("hr.events", 50, 50)
+    assert "brake.share" in str(line.fields["what_to_do"])
+
+
+async def test_other_topics_go_on_while_one_is_paused(
+    intake: Intake, source: FakeEventSource, ledger: FakeLedger
+) -> None:
+    source.batch = 500
+    for _ in range(60):
+        source.add(b"not json")
+        source.add(hired(1), topic="crm.events")
+    await intake.run_once()
+    source.add(hired(2), topic="crm.events")
+    source.add(hired(3))
+    await intake.run_once()
+    assert offsets(source.committed, "crm.events") == list(range(61))
+    assert offsets(source.committed) == list(range(49))
+    assert len(ledger.durable.plans) == 2
+
+
+async def test_records_of_a_paused_topic_that_still_come_are_given_back(
+    intake: Intake, source: FakeEventSource
+) -> None:
+    await paused_intake(intake, source)
+    source.paused.clear()  # as between an assignment and its listener
+    source.add(event("com.example.other.v1", "1"))
+    assert await intake.run_once() == 0
+    assert offsets(source.records) == list(range(49, 101))
+    assert offsets(source.committed) == list(range(49))
+
+
+async def test_two_percent_bad_of_a_thousand_pause_nothing(
+    intake: Intake, source: FakeEventSource, telemetry: RecordingTelemetry
+) -> None:
+    for number in range(1000):
+        source.add(b"not json" if number % 50 == 17 else hired(number))
+    while source.records:
+        await intake.run_once()
+    assert len(source.committed) == 1000
+    assert telemetry.counted("topic_pauses_total") == 0
+    assert telemetry.counted("dead_letters_total") == 20
+
+
+async def test_foreign_and_empty_records_neither_pause_a_topic_nor_excuse_it(
+    intake: Intake, source: FakeEventSource
+) -> None:
+    source.batch = 2000
+    for number in range(49):
+        source.add(b"not json")
+        for other in range(9):
+            source.add(event("com.example.other.v1", f"{number}-{other}"))
+            source.add(None)
+    await intake.run_once()
+    assert source.paused == set()
+    source.add(b"not json")
+    await intake.run_once()
+    assert source.paused == {"hr.events"}
+
+
+async def test_paused_topic_is_tried_again_and_goes_on_when_it_reads_well(
+    intake: Intake, source: FakeEventSource, clock: VirtualClock, telemetry: RecordingTelemetry
+) -> None:
+    await paused_intake(intake, source, bad=50)
+    source.records = []  # whoever wrote the bad one has mended it
+    for number in range(30):
+        source.add(hired(number))
+    await clock.advance(59.0)
+    assert await intake.run_once() == 0
+    await clock.advance(1.0)
+    assert await intake.run_once() == 30
+    assert source.paused == set()
+    assert telemetry.levels["topic_paused", (("topic", "hr.events"),)] == 0
+    await intake.run_once()
+    assert telemetry.parts["kafka"] == (True, "")
+
+
+async def test_paused_topic_that_still_reads_badly_pauses_again_after_a_few_records(
+    intake: Intake, source: FakeEventSource, clock: VirtualClock, telemetry: RecordingTelemetry
+) -> None:
+    await paused_intake(intake, source)
+    for probes in range(1, 4):
+        await clock.advance(60.0)
+        assert await intake.run_once() == 3
+        assert telemetry.counted("topic_pauses_total") == 1 + probes
+        assert telemetry.levels["topic_paused", (("topic", "hr.events"),)] == 1
+        assert await intake.run_once() == 0
+    assert offsets(source.committed) == list(range(49 + 9))
+
+
+async def test_ids_that_are_used_again_and_again_pause_the_topic_too(intake: Intake, source: FakeEventSource) -> None:
+    source.batch = 100
+    for number in range(300):
+        source.add(hired(number, event_id="always the same"))
+    await intake.run_once()
+    await intake.run_once()
+    assert source.paused == {"hr.events"}
+    assert len(source.committed) < 200
+
+
+async def test_batch_that_is_tried_again_is_judged_once(
+    intake: Intake, source: FakeEventSource, doings: Doings
+) -> None:
+    for _ in range(30):
+        source.add(b"not json")
+    doings.trouble["before transact"] = [AWAY] * 5
+    for _ in range(5):
+        with pytest.raises(UnavailableError):
+            await intake.run_once()
+    await intake.run_once()
+    assert source.paused == set()
+    assert len(source.committed) == 30
+
+
+async def test_share_of_one_lets_everything_go_to_the_dead_letter_topic(
+    source: FakeEventSource, ledger: FakeLedger, clock: VirtualClock, telemetry: RecordingTelemetry
+) -> None:
+    brake = BrakePolicy(share=1.0)
+    intake = Intake(source=source, ledger=ledger, clock=clock, telemetry=telemetry, policy=POLICY, brake=brake)
+    await paused_intake(intake, source)
+    assert len(source.committed) == 100
