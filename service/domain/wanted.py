@@ -5,17 +5,24 @@ A field that is None was not given by the event or the settings and is left as i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from service.domain.account import CallType
+from service.domain.outcome import Json
 
 
 class Wanted(BaseModel):
     """Base of all wanted states: frozen, and exact about its fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def given(wanted: Mapping[str, Json]) -> dict[str, Json]:
+    """The fields that a wanted state asks for, of its JSON: those that were given, without what completes a create."""
+    return {name: value for name, value in wanted.items() if value is not None and name != "last"}
 
 
 class ExtensionLast(Wanted):

@@ -186,6 +186,41 @@ async def test_extension_that_differs_is_modified_where_it_differs(lines: Lines)
     assert written == [{"SdkAppId": APP, "ExtensionId": "1001", "ExtensionName": "Wei Li"}]
 
 
+async def test_change_of_an_extension_modifies_the_given_fields_only_each_time(lines: Lines) -> None:
+    line = lines.tencent()
+    await line.run(CREATE, EXTENSION)
+    last = {name: EXTENSION[name] for name in ("name", "email", "skill_group_ids")}
+    await line.run(CREATE, {**EXTENSION, "name": "Changed by hand"}, ours=True)
+    changes: list[dict[str, Any]] = [
+        {"skill_group_ids": [3]},
+        {"email": "wei@example.com"},
+        {"email": "li@example.com"},
+        {"email": "wei@example.com"},
+    ]
+    for change in changes:
+        assert result(await line.run(CREATE, {"extension": "1001", **change, "last": last}, ours=True)) is Result.DONE
+    assert result(await line.run(CREATE, {"extension": "1001", "last": last}, ours=True)) is Result.UNCHANGED
+    written = [entry.wanted for entry in line.sandbox.journal.after(0) if entry.action == "ModifyExtension"][1:]
+    key = {"SdkAppId": APP, "ExtensionId": "1001"}
+    assert written == [
+        {**key, "SkillGroupIds": [3]},
+        {**key, "Relation": "wei@example.com"},
+        {**key, "Relation": "li@example.com"},
+        {**key, "Relation": "wei@example.com"},
+    ]
+
+
+async def test_absent_extension_without_a_name_is_created_from_what_was_applied_or_not_at_all(lines: Lines) -> None:
+    line = lines.tencent()
+    change = {"extension": "1001", "skill_group_ids": [3]}
+    assert failed(await line.run(CREATE, change)) == (ErrorClass.INCOMPLETE, "missing:name")
+    assert line.arrivals("CreateExtension") == 0
+    last = {"name": "Li Wei", "email": "li@example.com", "skill_group_ids": [1]}
+    assert result(await line.run(CREATE, {**change, "last": last})) is Result.DONE
+    whole = {**change, "name": "Li Wei", "email": "li@example.com"}
+    assert result(await line.run(CREATE, whole)) is Result.ADOPTED
+
+
 async def test_extension_of_another_agent_is_left_alone(lines: Lines) -> None:
     line = lines.tencent()
     await line.run(CREATE, EXTENSION)

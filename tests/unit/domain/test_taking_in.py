@@ -13,11 +13,13 @@ from service.domain.record_reading import Defect, InboundEvent
 from service.domain.taking_in import ReadRecord, keys_of
 from tests.builders import (
     APPROVED,
+    CHANGED,
     HIRED,
     NOW,
     NUMBER,
     PURCHASED,
     REFUSED,
+    ROUTED,
     make_inbound,
     make_intake_policy,
     make_read,
@@ -90,6 +92,12 @@ EVENTS = st.lists(
             hire("hire-5", extension=...),
             hire("hire-6", sequence=3),
             hire("hire-7", sequence=2),
+            make_inbound(CHANGED, "change-1", data={"name": "Li Na-Wang"}),
+            make_inbound(CHANGED, "change-2", data={"email": "li.na-wang@example.com", "extension": "1001"}),
+            make_inbound(CHANGED, "change-3", data={"skill_group_ids": [5], "effective_at": LATER}),
+            make_inbound(CHANGED, "change-4", data={"agent_id": "E3"}),
+            make_inbound(ROUTED, "routed-1"),
+            make_inbound(ROUTED, "routed-2", data={**ROUTE, "effective_at": LATER}),
             buy("buy-1"),
             buy("buy-2"),
             make_inbound(PURCHASED, "buy-3", data=ROUTE),
@@ -350,6 +358,9 @@ def test_waiting_behind_ordinary_work_is_not_told_even_if_future_work_is_there()
         (hire(account="nobody"), "incomplete", "account"),
         (hire(extension=...), "incomplete", "extension"),
         (hire(email=None), "unsupported", "email"),
+        (make_inbound(CHANGED, data={"name": "Li Na"}), "incomplete", "extension"),
+        (make_inbound(CHANGED, data={"extension": "1001", "name": None}), "unsupported", "name"),
+        (make_inbound(ROUTED, data={"callback_url": ...}), "incomplete", "callback_url"),
         (buy(number="none"), "incomplete", "number"),
         (buy(callback_url=...), "incomplete", "callback_url"),
         (buy(account="acme_hw"), "incomplete", "access_code"),
@@ -429,10 +440,12 @@ def test_redelivered_defect_is_the_same_message() -> None:
 
 
 def test_everything_a_batch_needs_is_named() -> None:
-    batch = [make_read(hire()), spoilt(), make_read(buy(number="021 5000 1234")), make_read(buy("bad", number="12"))]
-    keys = keys_of(batch, make_intake_policy())
-    assert keys.events == {("urn:hr", "hire-1"), ("urn:crm", "buy-1"), ("urn:crm", "bad")}
-    assert keys.subjects == {"agent:workday/E1", f"number:acme_cn/{NUMBER}", "number:acme_cn/12"}
+    change = make_inbound(CHANGED, "change-1", data={"agent_id": "E2"})
+    events = [hire(), buy(number="021 5000 1234"), buy("bad", number="12"), change]
+    keys = keys_of([*map(make_read, events), spoilt()], make_intake_policy())
+    assert keys.events == {("urn:hr", "hire-1"), ("urn:hr", "change-1"), ("urn:crm", "buy-1"), ("urn:crm", "bad")}
+    numbers = {f"number:acme_cn/{NUMBER}", "number:acme_cn/12"}
+    assert keys.subjects == {"agent:workday/E1", "agent:workday/E2", *numbers}
     assert keys.resources == {"extension:acme_cn/1001", f"number:acme_cn/{NUMBER}"}
 
 
