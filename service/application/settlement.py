@@ -5,6 +5,7 @@ Walk: execution → *settlement* → ledger and outbox. Execution reaches it as 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from service.domain.command import Attempt, Command, CommandState, PlanState, Se
 from service.domain.draft import Draft
 from service.domain.ledger_state import Changes, Keys, Known
 from service.domain.outcome import Call, Failure, NotYet, Outcome, WhenUnclear
+from service.domain.quarantine import SICK, is_verdict
 from service.domain.settling import Settling, SettlingPolicy, settle
 
 
@@ -38,6 +40,7 @@ class Settlement:
         self._randomness = randomness
         self._telemetry = telemetry
         self._policy = policy
+        self._runs: Counter[str] = Counter()
 
     async def mark(self, claim: Claim, call: Call, slot: Slot) -> Claim:
         """Write that the call is about to be sent; the claim as it now stands.
@@ -67,6 +70,7 @@ class Settlement:
     ) -> None:
         """Write what the outcome means. Insists until the ledger takes it; an outcome for lost work is dropped."""
         now, chance = self._clock.now(), self._randomness.fraction()
+        run = self._count_run(claim.command.account, outcome)
 
         def decide(known: Known) -> Changes:
             draft = Draft(known, now)
@@ -86,12 +90,21 @@ class Settlement:
                 created=sent is not None and sent.creates,
                 chance=chance,
                 policy=self._policy,
+                run=run,
             )
             settle(draft, settling)
             return draft.changes()
 
         changes = await self._insist(_keys(claim), decide)
         self._tell(claim, changes, outcome, sent)
+
+    def _count_run(self, account: str, outcome: Outcome) -> int:
+        """The account's failures in a row; a fault of our own side (no code of a vendor or its network) is none."""
+        if is_verdict(outcome):
+            self._runs[account] = 0
+        elif isinstance(outcome, Failure) and outcome.error_class in SICK and not outcome.code.endswith("_away"):
+            self._runs[account] += 1
+        return self._runs[account]
 
     async def _insist(self, keys: Keys, decide: Callable[[Known], Changes]) -> Changes:
         return await insist(
@@ -178,6 +191,7 @@ def _keys(claim: Claim) -> Keys:
         plans=frozenset({claim.plan.id}),
         subjects=frozenset({claim.command.subject}),
         resources=frozenset({claim.command.resource}),
+        accounts=frozenset({claim.command.account}),
     )
 
 

@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 
 from contracts.dead_letter import dead_letter_headers, dead_letter_topic
 from contracts.outbound import (
+    AccountQuarantined,
+    AccountRecovered,
     AgentResult,
     Cause,
     CommandCancelled,
@@ -34,7 +36,8 @@ from service.domain.advice import failure_detail
 from service.domain.blueprint import Step
 from service.domain.command import Command, CommandState, Plan
 from service.domain.idempotency_key import message_id
-from service.domain.ledger_state import OutboxMessage
+from service.domain.ledger_state import Hold, OutboxMessage
+from service.domain.outcome import Failure
 from service.domain.record_reading import Defect, Record
 
 _WHO_ENDS: Final[Mapping[str, WhoActs]] = {
@@ -141,6 +144,57 @@ def plan_waiting(
         who_acts=who_acts or _WHO_ENDS[cause],
     )
     return _message(plan, plan.id, "provisioning.plan.waiting.v1", data, since)
+
+
+def account_quarantined(hold: Hold, plan: Plan, command: Command, failure: Failure) -> OutboxMessage:
+    """The event of an account, or one operation of it, that was stopped because it is sick."""
+    data = AccountQuarantined(
+        account=command.account,
+        vendor=_vendor(command),
+        operation=hold.operation,
+        since=_moment(hold.created_at),
+        failure=failure_detail(failure),
+        caused_by=_cause(plan),
+    )
+    return _about_account(hold, "provisioning.account.quarantined.v1", data, hold.created_at)
+
+
+def account_recovered(hold: Hold, command: Command, now: float) -> OutboxMessage:
+    """The event of an account, or one operation of it, that works again."""
+    data = AccountRecovered(
+        account=command.account,
+        vendor=_vendor(command),
+        operation=hold.operation,
+        since=_moment(hold.created_at),
+        recovered_at=_moment(now),
+    )
+    return _about_account(hold, "provisioning.account.recovered.v1", data, now)
+
+
+def _vendor(command: Command) -> str:
+    return command.operation.partition(".")[0]
+
+
+def _about_account(hold: Hold, kind: str, data: OutboundPart, now: float) -> OutboxMessage:
+    subject = f"account:{hold.account}"
+    event = OutboundEvent(
+        type=kind,
+        id=message_id(hold.id, 0, kind),
+        subject=subject,
+        time=_moment(now),
+        correlationid=hold.id,
+        causationid=None,
+        data=data,
+    )
+    return OutboxMessage(
+        id=event.id,
+        topic=event.topic,
+        key=subject.encode(),
+        value=event.to_structured(),
+        headers=tuple(event.kafka_headers()),
+        order_by=subject,
+        created_at=now,
+    )
 
 
 def dead_letter(record: Record, defect: Defect, now: float) -> OutboxMessage:

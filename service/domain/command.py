@@ -47,6 +47,7 @@ class WaitCause(StrEnum):
     APPROVAL = "approval"
     EFFECTIVE_DATE = "effective_date"
     RETRY = "retry"
+    QUARANTINE = "quarantine"
 
 
 class Lane(StrEnum):

@@ -13,6 +13,7 @@ from service.domain.ledger_state import (
     DeadLetter,
     EventKey,
     Fact,
+    Hold,
     Known,
     OutboxMessage,
     StoredEvent,
@@ -31,11 +32,13 @@ class Draft:
         self._plans = dict(known.plans)
         self._commands = {c.id: c for c in known.commands}
         self._facts = {f.id: f for f in known.facts}
+        self._holds = {h.id: h for h in known.holds}
         self._next_arrival = known.next_arrival
         self._touched_bindings: set[tuple[str, int]] = set()
         self._touched_plans: set[str] = set()
         self._touched_commands: set[str] = set()
         self._touched_facts: set[str] = set()
+        self._touched_holds: set[str] = set()
         self._events: list[StoredEvent] = []
         self._attempts: dict[tuple[str, int, int], Attempt] = {}
         self._history: list[HistoryRow] = []
@@ -80,6 +83,10 @@ class Draft:
         waiting = (f for f in self._facts.values() if f.subject == subject and f.taken_by is None)
         return sorted(waiting, key=lambda f: f.received_at)
 
+    def quarantines(self) -> list[Hold]:
+        """Quarantines that stand, oldest first."""
+        return sorted((h for h in self._holds.values() if h.released_at is None), key=lambda h: (h.created_at, h.id))
+
     def _open(self) -> Iterator[Plan]:
         return (p for p in self._plans.values() if p.state is PlanState.OPEN)
 
@@ -117,6 +124,12 @@ class Draft:
         self._facts[fact.id] = fact
         self._touched_facts.add(fact.id)
         return fact
+
+    def put_hold(self, hold: Hold) -> Hold:
+        """Store a hold."""
+        self._holds[hold.id] = hold
+        self._touched_holds.add(hold.id)
+        return hold
 
     def put_attempt(self, attempt: Attempt) -> None:
         """Store an attempt, or what became of it."""
@@ -186,6 +199,7 @@ class Draft:
             history=tuple(self._history),
             bindings=tuple(self._bindings[i] for i in sorted(self._touched_bindings)),
             facts=tuple(self._facts[i] for i in sorted(self._touched_facts)),
+            holds=tuple(self._holds[i] for i in sorted(self._touched_holds)),
             outbox=tuple(self._outbox.values()),
             dead_letters=tuple(self._dead_letters),
             acts=tuple(self._acts),

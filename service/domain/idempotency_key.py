@@ -27,6 +27,11 @@ def message_id(about: str, epoch: int, kind: str, occurrence: str = "") -> str:
     return "msg_" + _digest((about, str(epoch), kind, occurrence))
 
 
+def quarantine_id(account: str, operation: str | None, since: float) -> str:
+    """The id of one quarantine of an account, or of one operation of it."""
+    return "quarantine_" + _digest((account, operation or "", repr(since)))
+
+
 def fact_id(source: str, event_id: str) -> str:
     """The id of a fact that an event carried."""
     return "fact_" + _digest((source, event_id))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from service.domain.binding import Binding
 from service.domain.command import Attempt, Command, HistoryRow, Plan
@@ -87,12 +88,50 @@ class Act:
     detail: Mapping[str, Json] = field(default_factory=dict)
 
 
+class HoldKind(StrEnum):
+    """Stopped by a person, or by Cordboard because an account is sick."""
+
+    HOLD = "hold"
+    QUARANTINE = "quarantine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """One row that stops every command it matches from being claimed; a scope that is None matches all.
+
+    `probe` is the one command that is claimed all the same, to find out whether a sick account has recovered.
+    """
+
+    id: str
+    kind: HoldKind
+    reason: str
+    actor: str
+    created_at: float
+    account: str | None = None
+    operation: str | None = None
+    subject: str | None = None
+    resource: str | None = None
+    probe: str | None = None
+    released_at: float | None = None
+
+    def stops(self, command: Command) -> bool:
+        """True while the command may not be claimed because of this row."""
+        if self.released_at is not None or self.probe == command.id:
+            return False
+        scopes = (self.account, self.operation, self.subject, self.resource)
+        mine = (command.account, command.operation, command.subject, command.resource)
+        return all(scope is None or scope == own for scope, own in zip(scopes, mine, strict=True))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
     """What to load. Naming a subject or resource loads its held bindings, open plans and waiting facts.
 
-    Naming a plan loads it with its commands; naming an event loads its digest if it is known.
+    Naming a plan loads it with its commands; naming an event loads its digest if it is known; naming an account
+    loads its quarantines that have not been released.
     """
+
+    accounts: frozenset[str] = frozenset()
 
     events: frozenset[EventKey] = frozenset()
     subjects: frozenset[str] = frozenset()
@@ -113,6 +152,7 @@ class Known:
     plans: Mapping[str, Plan] = field(default_factory=dict)
     commands: tuple[Command, ...] = ()
     facts: tuple[Fact, ...] = ()
+    holds: tuple[Hold, ...] = ()
     next_arrival: int = 1
 
     def steps_of(self, plan_id: str) -> tuple[Command, ...]:
@@ -140,6 +180,7 @@ class Changes:
     history: tuple[HistoryRow, ...] = ()
     bindings: tuple[Binding, ...] = ()
     facts: tuple[Fact, ...] = ()
+    holds: tuple[Hold, ...] = ()
     outbox: tuple[OutboxMessage, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
     acts: tuple[Act, ...] = ()

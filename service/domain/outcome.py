@@ -26,7 +26,8 @@ class Failure:
 
     `code` is the vendor's own, verbatim (`InternalError.DBError`, `HTTP502`, `ConnectTimeout`).
     `retries` bounds how often this code is retried in a row when that is less than its class allows; afterwards it
-    counts as `afterwards`. `repeats` is how often it has been: rooms leave it alone.
+    counts as `afterwards`. `repeats` is how often it has been: rooms leave it alone. `operation_only` marks refused
+    credentials that lack a right for this operation: the account's others may go on.
     """
 
     error_class: ErrorClass
@@ -37,6 +38,7 @@ class Failure:
     retries: int | None = None
     afterwards: ErrorClass = ErrorClass.PERMANENT
     repeats: int = 0
+    operation_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

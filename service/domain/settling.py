@@ -5,7 +5,7 @@ Pure decisions over a `Draft`; the settlement step and intake (for facts) store 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from contracts.outbound import WaitingCause, WhoActs
@@ -17,6 +17,7 @@ from service.domain.draft import Draft
 from service.domain.ledger_state import Fact
 from service.domain.order import has_begun, is_overtaken, stands_in_the_way
 from service.domain.outcome import ErrorClass, Failure, NotYet, Outcome, Result, StillUnknown, Succeeded, WhenUnclear
+from service.domain.quarantine import QuarantinePolicy, fall_sick, is_verdict, proves_recovery, recover, standing
 from service.domain.retry import RULES, GiveUp, RetryAt, after, pause
 
 _NO_VERDICT: Final = frozenset({*RULES, ErrorClass.CREDENTIALS})  # says nothing about what is in doubt
@@ -34,6 +35,7 @@ class SettlingPolicy:
     approval_poll_seconds: float = 300.0
     absent_gap_seconds: float = 40.0
     first_look_seconds: float = 0.5
+    quarantine: QuarantinePolicy = field(default_factory=QuarantinePolicy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,8 @@ class Settling:
     """One outcome to settle: `writes` says whether the operation changes anything, `sent` whether a call went out.
 
     `created` says that the call that went out was a create after a complete read showed nothing there,
-    `when_unclear` how the operation settles a doubt. `chance` in [0, 1) spreads retries.
+    `when_unclear` how the operation settles a doubt. `chance` in [0, 1) spreads retries. `run` counts the account's
+    failures in a row, this one included, without any verdict of the vendor.
     """
 
     command: Command
@@ -52,11 +55,17 @@ class Settling:
     chance: float
     policy: SettlingPolicy
     when_unclear: WhenUnclear = WhenUnclear.WATCH  # the one that never sends again
+    run: int = 0
 
 
 def settle(draft: Draft, settling: Settling) -> None:
     """Settle a command's outcome in the draft."""
     command, outcome = settling.command, settling.outcome
+    if is_verdict(outcome):
+        _perhaps_recovered(draft, command)
+    elif _sickens(draft, settling):
+        _wait_in_quarantine(draft, settling)
+        return
     match outcome:
         case Succeeded():
             succeed(draft, command, outcome, writes=settling.writes, policy=settling.policy)
@@ -72,6 +81,48 @@ def settle(draft: Draft, settling: Settling) -> None:
             doubt(draft, command, outcome, when_unclear=settling.when_unclear, policy=settling.policy)
         case Failure():
             _retry_or_fail(draft, settling, outcome)
+
+
+def _perhaps_recovered(draft: Draft, command: Command) -> None:
+    hold = standing(draft, command)
+    if hold is not None and proves_recovery(hold, command):
+        recover(draft, hold, command)
+
+
+def _sickens(draft: Draft, settling: Settling) -> bool:
+    """True if the account is sick, so that the command waits for it instead of failing or counting its tries.
+
+    A call that may have been applied is a doubt all the same.
+    """
+    command, failure = settling.command, settling.outcome
+    if not isinstance(failure, Failure):
+        return False
+    hold = standing(draft, command)
+    ran = settling.run >= settling.policy.quarantine.run
+    if hold is None and (failure.error_class is ErrorClass.CREDENTIALS or ran):
+        hold = fall_sick(draft, command, failure)
+    unclear = failure.error_class is ErrorClass.AMBIGUOUS and settling.writes and settling.sent
+    return hold is not None and not unclear
+
+
+def _wait_in_quarantine(draft: Draft, settling: Settling) -> None:
+    """Wait for the account; the command that met it looks from time to time whether it has recovered."""
+    command, failure = settling.command, settling.outcome
+    hold = standing(draft, command)
+    assert hold is not None, "it has just been found"  # noqa: S101
+    assert isinstance(failure, Failure), "nothing else sickens"  # noqa: S101
+    probing = hold.probe == command.id or proves_recovery(hold, command)
+    if probing and hold.probe != command.id:
+        draft.put_hold(replace(hold, probe=command.id))
+    due_at = draft.now + (settling.policy.quarantine.pause(command.retries) if probing else 0.0)
+    waiting = command
+    if command.state is not CommandState.IN_DOUBT:
+        why = f"{failure.error_class}:{failure.code}"
+        waiting = draft.move(command, CommandState.WAITING, why=why, cause=WaitCause.QUARANTINE, due_at=due_at)
+    retries = command.retries + 1 if probing else command.retries
+    draft.put_command(replace(waiting, owner=None, due_at=due_at, retries=retries, failure=failure))
+    tell_waiting(draft, draft.plan(command.plan_id), "quarantine", expected_at=None)
+    _forget_create(draft, settling)
 
 
 def succeed(draft: Draft, command: Command, outcome: Succeeded, *, writes: bool, policy: SettlingPolicy) -> None:
@@ -353,6 +404,8 @@ def _retry_or_fail(draft: Draft, settling: Settling, failure: Failure) -> None:
             _forget_create(draft, settling)
         case GiveUp(final) if command.step == Step.APPROVAL and final.error_class in RULES:
             _look_again(draft, command, settling.policy, final)
+        case GiveUp(final) if _sickens(draft, replace(settling, outcome=final)):
+            _wait_in_quarantine(draft, replace(settling, outcome=final))
         case GiveUp(final):
             _forget_create(draft, settling)
             fail(draft, command, final)

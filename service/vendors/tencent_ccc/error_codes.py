@@ -15,12 +15,13 @@ from service.domain.outcome import ErrorClass, Failure
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeRule:
-    """Class and words for a code; `retries` and `afterwards` as in `Failure`."""
+    """Class and words for a code; `retries`, `afterwards` and `operation_only` as in `Failure`."""
 
     error_class: ErrorClass
     message: str
     retries: int | None = None
     afterwards: ErrorClass = ErrorClass.PERMANENT
+    operation_only: bool = False
 
 
 def _rule(error_class: ErrorClass, message: str) -> CodeRule:
@@ -32,7 +33,9 @@ def _once(message: str) -> CodeRule:
 
 
 _KEYS = _rule(ErrorClass.CREDENTIALS, "the vendor refused the API key or its signature")
-_RIGHTS = _rule(ErrorClass.CREDENTIALS, "the API key lacks the right for this operation")
+_RIGHTS = CodeRule(
+    error_class=ErrorClass.CREDENTIALS, message="the API key lacks the right for this operation", operation_only=True
+)
 _EGRESS = _rule(ErrorClass.CREDENTIALS, "the vendor refused our network address")
 _DISABLED = _rule(ErrorClass.CREDENTIALS, "the vendor account is disabled")
 _RATE = _rule(ErrorClass.THROTTLED, "over the vendor's request rate; stopped before it took effect")
@@ -129,4 +132,5 @@ def failure_for(code: str, request_id: str | None) -> Failure:
         request_id=request_id,
         retries=rule.retries,
         afterwards=rule.afterwards,
+        operation_only=rule.operation_only,
     )

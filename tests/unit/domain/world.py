@@ -10,7 +10,7 @@ from typing import Any
 from service.domain.binding import Binding
 from service.domain.command import Command, CommandState, HistoryRow, Plan, PlanState
 from service.domain.draft import Draft
-from service.domain.ledger_state import Changes, EventKey, Fact, Keys, Known, OutboxMessage
+from service.domain.ledger_state import Changes, EventKey, Fact, Hold, Keys, Known, OutboxMessage
 from service.domain.outcome import ErrorClass, Failure, Outcome, Result, Succeeded
 from service.domain.record_reading import InboundEvent
 from service.domain.settling import Settling, settle
@@ -39,6 +39,7 @@ class World:
         self.commands: dict[str, Command] = {}
         self.bindings: dict[tuple[str, int], Binding] = {}
         self.facts: dict[str, Fact] = {}
+        self.holds: dict[str, Hold] = {}
         self.outbox: dict[str, OutboxMessage] = {}
         self.history: list[HistoryRow] = []
         self.arrivals = 0
@@ -49,13 +50,16 @@ class World:
         known = self.load(keys_of(batch, self.policy))
         return self.write(take_in(known, batch, self.policy, self.now))
 
-    def settle(self, command: Command, outcome: Outcome, *, sent: bool = True, created: bool = False) -> Changes:
+    def settle(
+        self, command: Command, outcome: Outcome, *, sent: bool = True, created: bool = False, run: int = 0
+    ) -> Changes:
         """Mark (if a write was sent) and settle, as the settlement step does."""
         writes = command.step not in READS
         keys = Keys(
             plans=frozenset({command.plan_id}),
             subjects=frozenset({command.subject}),
             resources=frozenset({command.resource}),
+            accounts=frozenset({command.account}),
         )
         draft = Draft(self.load(keys), self.now)
         if sent and writes:
@@ -75,6 +79,7 @@ class World:
             created=created,
             chance=0.5,
             policy=self.policy.settling,
+            run=run,
         )
         settle(draft, settling)
         return self.write(draft.changes())
@@ -133,6 +138,7 @@ class World:
             plans=plans,
             commands=tuple(c for c in self.commands.values() if c.plan_id in plans),
             facts=tuple(f for f in self.facts.values() if f.subject in keys.subjects and f.taken_by is None),
+            holds=tuple(h for h in self.holds.values() if h.account in keys.accounts and h.released_at is None),
             next_arrival=self.arrivals + 1,
         )
 
@@ -149,6 +155,7 @@ class World:
         self.commands |= {c.id: c for c in changes.commands}
         self.bindings |= {(b.subject, b.generation): b for b in changes.bindings}
         self.facts |= {f.id: f for f in changes.facts}
+        self.holds |= {h.id: h for h in changes.holds}
         self.history += changes.history
         for message in changes.outbox:
             self.outbox.setdefault(message.id, message)
@@ -162,4 +169,4 @@ def events_of(messages: Any) -> list[Mapping[str, Any]]:
 
 
 def _is(event: Mapping[str, Any], kind: str | None, about: str | None) -> bool:
-    return (kind is None or event["type"] == f"provisioning.{kind}.v1") and about in {None, event["causationid"]}
+    return (kind is None or event["type"] == f"provisioning.{kind}.v1") and about in {None, event.get("causationid")}
