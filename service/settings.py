@@ -44,7 +44,10 @@ from service.adapters.configuration_sources import (
 from service.adapters.kafka_connection import KafkaConnection, SecurityProtocol
 from service.domain.account import Account
 from service.domain.brake import BrakePolicy
+from service.domain.outcome import ErrorClass
 from service.domain.planning import PlanningPolicy, TopicDefaults
+from service.domain.quarantine import QuarantinePolicy
+from service.domain.retry import RetryRule
 from service.domain.settling import SettlingPolicy
 from service.domain.taking_in import IntakePolicy
 from service.vendors.http_exchange import ExchangeLimits
@@ -151,6 +154,38 @@ class TimingSettings(_Part):
     shutdown_seconds: float = Field(default=25.0, ge=1, le=600, description="for calls in flight after SIGTERM")
     connect_seconds: float = Field(default=5.0, gt=0, le=60, description="for a connection to a vendor")
     read_seconds: float = Field(default=30.0, gt=0, le=300, description="from there to the last byte of a reply")
+    read_lag_seconds: float = Field(default=5.0, ge=0, le=600, description="until a vendor's reads show what it did")
+
+
+class RetrySettings(_Part):
+    """Exponential backoff with full jitter, for one class of failures; it ends by count or by age."""
+
+    attempts: int = Field(default=15, ge=0, le=1000, description="retries of a command before it fails")
+    age_seconds: float = Field(default=3600.0, ge=0, description="since its first attempt, after which it fails")
+    base_seconds: float = Field(default=0.5, gt=0, le=60, description="bound of the first pause; it doubles")
+    cap_seconds: float = Field(default=60.0, gt=0, le=3600, description="bound of every pause")
+
+    def rule(self) -> RetryRule:
+        """As the domain says it."""
+        return RetryRule(base=self.base_seconds, cap=self.cap_seconds, attempts=self.attempts, age=self.age_seconds)
+
+
+class RetriesSettings(_Part):
+    """What is tried again by itself: failures after which nothing can have been applied."""
+
+    retryable: RetrySettings = Field(default=RetrySettings(), description="not reached, or a read without an answer")
+    throttled: RetrySettings = Field(
+        default=RetrySettings(attempts=60, age_seconds=21_600.0, base_seconds=1.0, cap_seconds=30.0),
+        description="over the vendor's rate",
+    )
+
+
+class QuarantineSettings(_Part):
+    """When an account is left alone, and how often it is probed."""
+
+    run: int = Field(default=20, ge=2, description="failures in a row without any verdict of the vendor")
+    probe_seconds: float = Field(default=5.0, gt=0, description="until the first probe; the pause doubles")
+    longest_probe_seconds: float = Field(default=60.0, gt=0, description="bound of that pause")
 
 
 class QuotaSettings(_Part):
@@ -220,6 +255,8 @@ class Settings(BaseSettings):
     accounts: dict[AccountName, AnyAccount] = Field(default_factory=dict, description="vendor accounts by name")
     limits: LimitsSettings = Field(default=LimitsSettings(), description="sizes")
     timing: TimingSettings = Field(default=TimingSettings(), description="times in seconds")
+    retries: RetriesSettings = Field(default=RetriesSettings(), description="what is tried again by itself")
+    quarantine: QuarantineSettings = Field(default=QuarantineSettings(), description="when an account is left alone")
     quota: QuotaSettings = Field(default=QuotaSettings(), description="how exactly vendors' quotas are used")
     brake: BrakeSettings = Field(default=BrakeSettings(), description="when a topic's bad records pause it")
     log: LogSettings = Field(default=LogSettings(), description="log lines, as JSON")
@@ -265,7 +302,19 @@ class Settings(BaseSettings):
 
     def settling_policy(self) -> SettlingPolicy:
         """What settling decides by."""
-        return SettlingPolicy(approval_poll_seconds=self.timing.approval_poll_seconds)
+        timing, sick = self.timing, self.quarantine
+        return SettlingPolicy(
+            approval_poll_seconds=timing.approval_poll_seconds,
+            absent_gap_seconds=timing.connect_seconds + timing.read_seconds + timing.read_lag_seconds,
+            quarantine=QuarantinePolicy(
+                run=sick.run, probe_seconds=sick.probe_seconds, longest_probe_seconds=sick.longest_probe_seconds
+            ),
+            retries={
+                ErrorClass.RETRYABLE: self.retries.retryable.rule(),
+                ErrorClass.AMBIGUOUS: self.retries.retryable.rule(),
+                ErrorClass.THROTTLED: self.retries.throttled.rule(),
+            },
+        )
 
     def intake_policy(self) -> IntakePolicy:
         """What intake decides by."""

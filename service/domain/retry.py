@@ -40,13 +40,22 @@ class GiveUp:
     failure: Failure
 
 
-def after(failure: Failure, *, retries: int, repeats: int, since: float, now: float, chance: float) -> RetryAt | GiveUp:
-    """What follows a failure that changed nothing at the vendor.
+def after(
+    failure: Failure,
+    *,
+    rules: Mapping[ErrorClass, RetryRule] = RULES,
+    retries: int,
+    repeats: int,
+    since: float,
+    now: float,
+    chance: float,
+) -> RetryAt | GiveUp:
+    """What follows a failure that changed nothing at the vendor, by the rule of its class.
 
     `retries` were made before for this command, `repeats` of them in a row just now for this very code; `since` is
     when its first attempt began, `chance` lies in [0, 1).
     """
-    rule = RULES.get(failure.error_class)
+    rule = rules.get(failure.error_class)
     if rule is None:
         return GiveUp(failure)
     if failure.retries is not None and repeats >= failure.retries:

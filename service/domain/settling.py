@@ -5,6 +5,7 @@ Pure decisions over a `Draft`; the settlement step and intake (for facts) store 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -18,7 +19,7 @@ from service.domain.ledger_state import Fact
 from service.domain.order import has_begun, is_overtaken, stands_in_the_way
 from service.domain.outcome import ErrorClass, Failure, NotYet, Outcome, Result, StillUnknown, Succeeded, WhenUnclear
 from service.domain.quarantine import QuarantinePolicy, fall_sick, is_verdict, proves_recovery, recover, standing
-from service.domain.retry import RULES, GiveUp, RetryAt, after, pause
+from service.domain.retry import RULES, GiveUp, RetryAt, RetryRule, after, pause
 
 _NO_VERDICT: Final = frozenset({*RULES, ErrorClass.CREDENTIALS})  # says nothing about what is in doubt
 
@@ -36,6 +37,7 @@ class SettlingPolicy:
     absent_gap_seconds: float = 40.0
     first_look_seconds: float = 0.5
     quarantine: QuarantinePolicy = field(default_factory=QuarantinePolicy)
+    retries: Mapping[ErrorClass, RetryRule] = field(default_factory=lambda: RULES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +189,7 @@ def _stay_in_doubt(draft: Draft, settling: Settling, look: StillUnknown) -> None
     elif look.absent and absent_at is not None:
         due_at = max(absent_at + policy.absent_gap_seconds, draft.now + policy.first_look_seconds)
     else:
-        due_at = draft.now + pause(RULES[ErrorClass.RETRYABLE], command.retries, settling.chance)
+        due_at = draft.now + pause(policy.retries[ErrorClass.RETRYABLE], command.retries, settling.chance)
     draft.put_command(replace(command, owner=None, due_at=due_at, absent_at=absent_at, retries=command.retries + 1))
 
 
@@ -387,7 +389,13 @@ def _retry_or_fail(draft: Draft, settling: Settling, failure: Failure) -> None:
     last = command.failure
     repeats = last.repeats if last is not None and last.code == failure.code else 0
     verdict = after(
-        failure, retries=command.retries, repeats=repeats, since=since, now=draft.now, chance=settling.chance
+        failure,
+        rules=settling.policy.retries,
+        retries=command.retries,
+        repeats=repeats,
+        since=since,
+        now=draft.now,
+        chance=settling.chance,
     )
     match verdict:
         case RetryAt(due_at):
