@@ -10,25 +10,20 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import phonenumbers
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     SerializeAsAny,
     StringConstraints,
     ValidationError,
-    ValidationInfo,
     WrapValidator,
     field_validator,
-    model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -41,181 +36,33 @@ from service.adapters.configuration_sources import (
     read_yaml,
     variable,
 )
-from service.adapters.kafka_connection import KafkaConnection, SecurityProtocol
+from service.adapters.kafka_connection import KafkaConnection
 from service.domain.account import Account
 from service.domain.brake import BrakePolicy
 from service.domain.outcome import ErrorClass
 from service.domain.planning import PlanningPolicy, TopicDefaults
 from service.domain.quarantine import QuarantinePolicy
-from service.domain.retry import RetryRule
 from service.domain.settling import SettlingPolicy
 from service.domain.taking_in import IntakePolicy
+from service.settings_sections import (
+    BrakeSettings,
+    HttpSettings,
+    KafkaSecuritySettings,
+    KafkaSettings,
+    LimitsSettings,
+    LogSettings,
+    QuarantineSettings,
+    QuotaSettings,
+    RetriesSettings,
+    TimingSettings,
+    TopicSettings,
+)
 from service.vendors.http_exchange import ExchangeLimits
 from service.vendors.registry import VENDORS
-from service.vendors.wire_settings import SecretFile, value_or_file
 
 __all__ = ["Faults", "Settings", "SettingsFault", "load_settings", "section_model"]
 
 SQLITE: Final = "sqlite:///"
-
-
-class _Part(BaseModel):
-    """One section; exact about its names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-def _readable(path: str) -> str:
-    if not Path(path).is_file():
-        raise ValueError("no such file")
-    return path
-
-
-FilePath = Annotated[str, AfterValidator(_readable)]
-
-
-class KafkaSecuritySettings(_Part):
-    """How brokers are spoken to."""
-
-    protocol: SecurityProtocol = Field(default="PLAINTEXT", description="as the brokers' listener")
-    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(default="PLAIN", description="with SASL")
-    username: str | None = Field(default=None, min_length=1, description="with SASL")
-    password_file: SecretFile | None = Field(default=None, exclude=True, description="file with the SASL password")
-    password: SecretStr | None = Field(default=None, validate_default=True, description="the SASL password")
-    ca_file: FilePath | None = Field(default=None, description="PEM file of the authorities trusted; else the system's")
-    cert_file: FilePath | None = Field(default=None, description="PEM file of the client's certificate")
-    key_file: FilePath | None = Field(default=None, description="PEM file of the client's private key")
-
-    @field_validator("password")
-    @classmethod
-    def _value_or_file(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        return value_or_file(value, info)
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.protocol.startswith("SASL") and (self.username is None or self.password is None):
-            raise ValueError(f"{self.protocol} needs username and password (or password_file)")
-        if self.key_file is not None and self.cert_file is None:
-            raise ValueError("key_file needs cert_file")
-        return self
-
-
-class KafkaSettings(_Part):
-    """Where events come from and results go."""
-
-    bootstrap_servers: str = Field(
-        default="127.0.0.1:9092",
-        pattern=r"^[^\s,:@/]+:\d+(,[^\s,:@/]+:\d+)*$",
-        description="host:port, comma-separated",
-    )
-    group_id: str = Field(default="cordboard", min_length=1, max_length=249, description="the consumer group")
-    topics: tuple[str, ...] = Field(
-        default=("hr.events", "crm.events"), min_length=1, description="topics that are read"
-    )
-    session_timeout_ms: int = Field(default=10_000, ge=1_000, description="a member silent for longer is taken as gone")
-    max_poll_interval_ms: int = Field(default=300_000, ge=1_000, description="longest time between two fetches")
-    max_poll_records: int = Field(default=500, ge=1, le=10_000, description="most records of one batch")
-    security: KafkaSecuritySettings = Field(default=KafkaSecuritySettings(), description="how brokers are spoken to")
-
-
-def _loopback(host: str) -> str:
-    try:
-        if host == "localhost" or ip_address(host).is_loopback:
-            return host
-    except ValueError:
-        pass
-    raise ValueError("must be a loopback address: the HTTP API has no tokens yet, so nobody else may reach it")
-
-
-class HttpSettings(_Part):
-    """The read-only HTTP API, with health and metrics."""
-
-    host: Annotated[str, AfterValidator(_loopback)] = Field(default="127.0.0.1", description="loopback only, for now")
-    port: int = Field(default=8080, ge=0, le=65_535, description="0: a free one")
-
-
-class TopicSettings(_Part):
-    """What a topic's events mean where they do not say it."""
-
-    account: str | None = Field(default=None, description="account of events that name none")
-    realm: str = Field(default="default", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="whose agent ids these are")
-
-
-class LimitsSettings(_Part):
-    """Sizes."""
-
-    max_event_bytes: int = Field(default=1_048_576, ge=1_024, description="larger records are dead-lettered as digest")
-
-
-class TimingSettings(_Part):
-    """Times in seconds."""
-
-    approval_poll_seconds: float = Field(default=300.0, ge=1, description="between two looks for a number's approval")
-    shutdown_seconds: float = Field(default=25.0, ge=1, le=600, description="for calls in flight after SIGTERM")
-    connect_seconds: float = Field(default=5.0, gt=0, le=60, description="for a connection to a vendor")
-    read_seconds: float = Field(default=30.0, gt=0, le=300, description="from there to the last byte of a reply")
-    read_lag_seconds: float = Field(default=5.0, ge=0, le=600, description="until a vendor's reads show what it did")
-
-
-class RetrySettings(_Part):
-    """Exponential backoff with full jitter, for one class of failures; it ends by count or by age."""
-
-    attempts: int = Field(default=15, ge=0, le=1000, description="retries of a command before it fails")
-    age_seconds: float = Field(default=3600.0, ge=0, description="since its first attempt, after which it fails")
-    base_seconds: float = Field(default=0.5, gt=0, le=60, description="bound of the first pause; it doubles")
-    cap_seconds: float = Field(default=60.0, gt=0, le=3600, description="bound of every pause")
-
-    def rule(self) -> RetryRule:
-        """As the domain says it."""
-        return RetryRule(base=self.base_seconds, cap=self.cap_seconds, attempts=self.attempts, age=self.age_seconds)
-
-
-class RetriesSettings(_Part):
-    """What is tried again by itself: failures after which nothing can have been applied."""
-
-    retryable: RetrySettings = Field(default=RetrySettings(), description="not reached, or a read without an answer")
-    throttled: RetrySettings = Field(
-        default=RetrySettings(attempts=60, age_seconds=21_600.0, base_seconds=1.0, cap_seconds=30.0),
-        description="over the vendor's rate",
-    )
-
-
-class QuarantineSettings(_Part):
-    """When an account is left alone, and how often it is probed."""
-
-    run: int = Field(default=20, ge=2, description="failures in a row without any verdict of the vendor")
-    probe_seconds: float = Field(default=5.0, gt=0, description="until the first probe; the pause doubles")
-    longest_probe_seconds: float = Field(default=60.0, gt=0, description="bound of that pause")
-
-
-class QuotaSettings(_Part):
-    """How exactly vendors' quotas are used."""
-
-    margin: float = Field(default=0.02, gt=0, le=0.5, description="share of a quota left unused, against late arrivals")
-    lead_seconds: float = Field(default=0.2, gt=0, le=1, description="how long before its moment a slot is taken")
-
-
-class BrakeSettings(_Part):
-    """When a topic is paused because too many of its records are bad; foreign types never count."""
-
-    window: int = Field(default=200, ge=1, le=100_000, description="so many of a topic's last records are judged")
-    least: int = Field(default=50, ge=1, description="fewer than these decide nothing; at most `window`")
-    share: float = Field(
-        default=0.3, ge=0, le=1, description="more bad ones than this share pause the topic; 1: never pause"
-    )
-    resume_seconds: float = Field(default=60.0, ge=1, description="after a pause, until a few records are tried")
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.least > self.window:
-            raise ValueError("least must not be more than window")
-        return self
-
-
-class LogSettings(_Part):
-    """Log lines, as JSON."""
-
-    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="the least that is written")
 
 
 def _fault_at(field: str, message: str) -> ValidationError:

@@ -20,8 +20,11 @@ from service.domain.order import has_begun, is_overtaken, stands_in_the_way
 from service.domain.outcome import ErrorClass, Failure, NotYet, Outcome, Result, StillUnknown, Succeeded, WhenUnclear
 from service.domain.quarantine import QuarantinePolicy, fall_sick, is_verdict, proves_recovery, recover, standing
 from service.domain.retry import RULES, GiveUp, RetryAt, RetryRule, after, pause
+from service.domain.wanted import given
 
 _NO_VERDICT: Final = frozenset({*RULES, ErrorClass.CREDENTIALS})  # says nothing about what is in doubt
+
+_RESERVES_NOTHING: Final = frozenset({ErrorClass.CONFLICT, ErrorClass.INCOMPLETE})  # another's, or seen absent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -417,7 +420,7 @@ def _retry_or_fail(draft: Draft, settling: Settling, failure: Failure) -> None:
         case GiveUp(final):
             _forget_create(draft, settling)
             fail(draft, command, final)
-            if settling.created or final.error_class is ErrorClass.CONFLICT:
+            if settling.created or final.error_class in _RESERVES_NOTHING:
                 draft.release_reservation(draft.plan(command.plan_id))
 
 
@@ -433,7 +436,6 @@ def _remember_applied(draft: Draft, command: Command) -> None:
     binding = draft.binding_of(command.subject)
     if binding is None or binding.resource != command.resource:
         return
-    given = {name: value for name, value in command.wanted.items() if value is not None}
     revisions = dict(binding.revisions)
     if command.order.revision is not None and command.effective_at is None:  # future-dated: ordered by time alone
         highest = revisions.get(command.order.source, command.order.revision)
@@ -442,7 +444,7 @@ def _remember_applied(draft: Draft, command: Command) -> None:
         replace(
             binding,
             state=BindingState.LIVE,
-            applied={**(binding.applied or {}), **given},
+            applied={**(binding.applied or {}), **given(command.wanted)},
             applied_at=max(command.order.at, binding.applied_at or command.order.at),
             revisions=revisions,
         )

@@ -11,6 +11,7 @@ from service.domain.command import Command, CommandState, Plan
 from service.domain.draft import Draft
 from service.domain.order import has_begun
 from service.domain.settling import complete_plan
+from service.domain.wanted import given
 
 SETTING: Final = frozenset({Step.EXTENSION, Step.CALL_IN, Step.ROUTE})
 """Steps that only set a state, so that a later state makes an earlier one pointless. An application is a form of its
@@ -44,8 +45,7 @@ def _covers(step: StepBlueprint, command: Command) -> bool:
     """True if the step gives every field that the command gives."""
     if (step.step, step.operation) != (command.step, command.operation):
         return False
-    given = step.wanted.model_dump(mode="json", exclude_none=True)
-    return all(name in given for name, value in command.wanted.items() if value is not None)
+    return given(command.wanted).keys() <= given(step.wanted.model_dump(mode="json")).keys()
 
 
 def _end(draft: Draft, plan: Plan, commands: Sequence[Command], by: Plan) -> None:

@@ -14,7 +14,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from service.adapters.configuration_sources import variable
-from service.settings import Settings, TopicSettings, section_model
+from service.settings import Settings, section_model
+from service.settings_sections import TopicSettings
 from service.vendors.registry import VENDORS
 
 HEAD: Final = """# Configuration
