@@ -33,6 +33,7 @@ NUMBERS = "tencent_ccc.DescribeNumbers"
 
 LOST = Failure(error_class=ErrorClass.AMBIGUOUS, code="ReadTimeout", message="no reply")
 REFUSED = Failure(error_class=ErrorClass.PERMANENT, code="InvalidParameter", message="the vendor refuses it")
+THROTTLED = Failure(error_class=ErrorClass.THROTTLED, code="RequestLimitExceeded", message="too fast")
 BUSY = Failure(error_class=ErrorClass.RETRYABLE, code="InternalError", message="try again")
 
 

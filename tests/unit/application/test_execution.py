@@ -18,7 +18,7 @@ from tests.builders import make_binding, make_plan
 from tests.fakes.clock import VirtualClock
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.telemetry import RecordingTelemetry
-from tests.fakes.vendor import BUSY, CREATE, LIST, LOST, READ, REFUSED, create_if_absent
+from tests.fakes.vendor import BUSY, CREATE, LIST, LOST, READ, REFUSED, THROTTLED, create_if_absent
 from tests.unit.application.bench import (
     ACCOUNT,
     Bench,
@@ -264,6 +264,22 @@ async def test_certain_refusal_fails_the_command(bench: Bench) -> None:
     await bench.run()
     assert bench.command(command).state is CommandState.FAILED
     assert bench.telemetry.counted("vendor_requests_total", operation=CREATE, outcome="permanent") == 1
+
+
+@pytest.mark.parametrize("operation", [CREATE, READ])
+async def test_throttled_call_slows_the_quota_of_its_operation(bench: Bench, operation: str) -> None:
+    await store_hire(bench.ledger, steps=1, operation=operation)
+    bench.vendor.script(operation, THROTTLED)
+    await bench.run()
+    assert bench.quota.throttles == [("acme_cn", operation)]
+
+
+@pytest.mark.parametrize("reply", [LOST, REFUSED, BUSY])
+async def test_no_other_trouble_slows_a_quota(bench: Bench, reply: Failure) -> None:
+    await store_hire(bench.ledger)
+    bench.vendor.script(CREATE, reply)
+    await bench.run()
+    assert bench.quota.throttles == []
 
 
 async def test_read_is_sent_without_a_mark_and_counts_its_attempts(bench: Bench) -> None:

@@ -14,7 +14,7 @@ from tests.builders import NOW, make_command, make_plan
 from tests.fakes.clock import VirtualClock
 from tests.fakes.quota import FakeQuota
 from tests.fakes.telemetry import RecordingTelemetry
-from tests.fakes.vendor import LIST, LOST, NUMBERS, FakeRead, FakeVendor
+from tests.fakes.vendor import LIST, LOST, NUMBERS, THROTTLED, FakeRead, FakeVendor
 from tests.unit.application.bench import ACCOUNT
 
 AWAY = UnavailableError("ledger", "disk full")
@@ -159,6 +159,15 @@ async def test_failing_read_answers_everybody(
 ) -> None:
     vendor.script(LIST, LOST)
     assert await clock.finish(asyncio.gather(*ask(reader, FakeRead(), a_claim(1), a_claim(2)))) == [LOST, LOST]
+
+
+async def test_read_that_is_throttled_slows_its_quota_and_other_trouble_does_not(
+    reader: BatchingPresentReader, clock: VirtualClock, vendor: FakeVendor, quota: FakeQuota
+) -> None:
+    vendor.script(LIST, LOST, THROTTLED)
+    for _ in range(2):
+        await clock.finish(asyncio.gather(*ask(reader, FakeRead(), a_claim(1))))
+    assert quota.throttles == [("acme_cn", LIST)]
 
 
 async def test_read_that_cannot_be_prepared_answers_everybody_and_takes_no_slot(
