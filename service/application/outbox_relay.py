@@ -6,16 +6,19 @@ the broker's acknowledgement.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 from service.application.ports import Clock, Ledger, Publisher, PublishRefusedError
 from service.application.rounds import Stopping, keep_going
 from service.application.telemetry import Telemetry
-from service.domain.announcements import without_value
+from service.domain.announcements import bare, without_value
 from service.domain.ledger_state import OutboxMessage
 
 BATCH: Final = 500
+FITTINGS: Final = (without_value, bare)
+"""What a message that is refused as too large is made into, one refusal after another."""
 
 
 class OutboxRelay:
@@ -28,7 +31,7 @@ class OutboxRelay:
         self._clock = clock
         self._telemetry = telemetry
         self._changed = ledger.subscribe("outbox")
-        self._refused: set[str] = set()
+        self._refused: Counter[str] = Counter()
 
     async def run(self, stopping: Stopping) -> None:
         """Publish until asked to stop."""
@@ -42,7 +45,7 @@ class OutboxRelay:
         self._telemetry.level("outbox_pending", len(messages))
         if not messages:
             return 0
-        acknowledged = await self._publish(messages)
+        acknowledged = [*await self._publish(messages), *self._hopeless(messages)]
         if acknowledged:
             await self._ledger.mark_published(acknowledged, self._clock.now())
         self._tell(messages, set(acknowledged))
@@ -53,19 +56,33 @@ class OutboxRelay:
             await self._changed()
 
     async def _publish(self, messages: Sequence[OutboxMessage]) -> Sequence[str]:
-        fitted = [without_value(m) if m.id in self._refused else m for m in messages]
+        fitted = [_fitted(m, self._refused[m.id]) for m in messages if self._refused[m.id] <= len(FITTINGS)]
         try:
             acknowledged = await self._publisher.publish(fitted)
         except PublishRefusedError as refused:
-            self._refused.add(refused.message_id)
+            self._refused[refused.message_id] += 1
             self._telemetry.count("publish_failures_total", reason="refused")
             self._telemetry.log("error", "the broker refuses a message", message_id=refused.message_id)
             return ()
         self._telemetry.health("publisher", ready=True)
-        self._refused.difference_update(acknowledged)
+        for message_id in acknowledged:
+            self._refused.pop(message_id, None)
         return acknowledged
+
+    def _hopeless(self, messages: Sequence[OutboxMessage]) -> list[str]:
+        """What the broker refuses in every form is let go, loudly: it must not hold up all that comes after it."""
+        hopeless = [m.id for m in messages if self._refused[m.id] > len(FITTINGS)]
+        for message_id in hopeless:
+            self._telemetry.count("publish_failures_total", reason="given_up")
+            self._telemetry.log("error", "a message that no broker takes is given up", message_id=message_id)
+            del self._refused[message_id]
+        return hopeless
 
     def _tell(self, messages: Sequence[OutboxMessage], acknowledged: set[str]) -> None:
         for message in messages:
             if message.id in acknowledged:
                 self._telemetry.count("messages_published_total", topic=message.topic)
+
+
+def _fitted(message: OutboxMessage, refusals: int) -> OutboxMessage:
+    return message if refusals == 0 else FITTINGS[refusals - 1](message)

@@ -40,6 +40,8 @@ from service.domain.ledger_state import Hold, OutboxMessage
 from service.domain.outcome import Failure
 from service.domain.record_reading import Defect, Record
 
+MOST_KEY_BYTES: Final = 65_536
+
 _WHO_ENDS: Final[Mapping[str, WhoActs]] = {
     "approval": "vendor",
     "effective_date": "nobody",
@@ -354,6 +356,14 @@ def _route(steps: Sequence[Command], now: float) -> RouteResult | None:
         ivr=wanted["device_id"] if wanted["device_type"] == "ivr" else None,
         ready_at=_moment(now),
     )
+
+
+def bare(message: OutboxMessage) -> OutboxMessage:
+    """A message that is too large even without its value: only Cordboard's own headers, and a key of sane size."""
+    ours = ("cordboard_", "__dlq.", "ce_", "content-type")
+    headers = tuple((name, value) for name, value in without_value(message).headers if name.startswith(ours))
+    key = message.key if message.key is not None and len(message.key) <= MOST_KEY_BYTES else None
+    return replace(message, key=key, value=None, headers=headers)
 
 
 def without_value(message: OutboxMessage) -> OutboxMessage:

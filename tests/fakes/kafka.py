@@ -74,10 +74,13 @@ class FakePublisher:
     """The port `Publisher`: an ordered log.
 
     `away` raises UnavailableError that often; `stop_after` acknowledges only so many of a batch; a value of more than
-    `most_bytes` is refused, at the head of a batch only, as a real producer's order demands.
+    `most_bytes`, or headers of more than `most_header_bytes`, is refused, as are the ids in `never`; at the head of a
+    batch only, as a real producer's order demands.
     """
 
     most_bytes: int = 1_000_000
+    most_header_bytes: int = 1_000_000
+    never: frozenset[str] = frozenset()
     away: int = 0
     stop_after: int | None = None
     log: list[OutboxMessage] = field(default_factory=list)
@@ -90,13 +93,18 @@ class FakePublisher:
             raise UnavailableError("publisher", "away")
         done: list[str] = []
         for message in messages[: self.stop_after]:
-            if len(message.value or b"") > self.most_bytes:
+            if self._refuses(message):
                 if not done:
                     raise PublishRefusedError(message.id, "MessageSizeTooLargeError")
                 break
             self.log.append(message)
             done.append(message.id)
         return done
+
+    def _refuses(self, message: OutboxMessage) -> bool:
+        headers = sum(len(name) + len(value or b"") for name, value in message.headers)
+        too_large = len(message.value or b"") > self.most_bytes or headers > self.most_header_bytes
+        return too_large or message.id in self.never
 
     def types(self) -> list[str]:
         """The types of the events published, in order; a dead letter counts as its topic."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -145,6 +146,37 @@ async def test_refused_message_is_refused_anew_after_a_restart_and_still_goes_ou
         relay = OutboxRelay(ledger=ledger, publisher=publisher, clock=clock, telemetry=telemetry)
         assert await relay.run_once() == 0
     assert await relay.run_once() == 1
+
+
+async def test_message_whose_headers_are_too_large_goes_out_with_our_own_alone(
+    relay: OutboxRelay, ledger: FakeLedger, publisher: FakePublisher
+) -> None:
+    publisher.most_header_bytes = 1000
+    letter = replace(
+        a_message(1, topic="dlq.hr.events"), headers=(("theirs", b"x" * 2000), ("cordboard_class", b"not_json"))
+    )
+    await tell(ledger, letter, a_message(2))
+    for _ in range(4):
+        await relay.run_once()
+    assert sent(publisher) == ["m-1", "m-2"]
+    assert {name for name, _ in publisher.log[0].headers} == {
+        "cordboard_class",
+        "cordboard_value_sha256",
+        "cordboard_value_size",
+    }
+
+
+async def test_message_that_no_form_of_is_taken_is_given_up_loudly_and_holds_up_nobody(
+    relay: OutboxRelay, ledger: FakeLedger, publisher: FakePublisher, telemetry: RecordingTelemetry
+) -> None:
+    publisher.never = frozenset({"m-1"})
+    await tell(ledger, a_message(1), a_message(2))
+    for _ in range(6):
+        await relay.run_once()
+    assert sent(publisher) == ["m-2"]
+    assert set(ledger.durable.published) == {"m-1", "m-2"}
+    assert telemetry.counted("publish_failures_total", reason="given_up") == 1
+    assert "a message that no broker takes is given up" in telemetry.events("error")
 
 
 async def test_nothing_to_tell_is_no_work(relay: OutboxRelay, publisher: FakePublisher) -> None:
