@@ -509,3 +509,49 @@ async def test_slowest_quota_of_an_operation_is_the_one_shown(
     quota.throttled(ONE, CREATE)
     await clock.finish(quota.reserve(elsewhere, CREATE, Lane.LIVE, since=0.0))
     assert telemetry.levels["quota_rate", (("operation", CREATE),)] == pytest.approx(10.0, abs=0.1)
+
+
+class SharedVendor:
+    """A vendor that takes 20 requests of an account in any second, of which somebody else sends some, evenly."""
+
+    def __init__(self, quota: SlotQuota, clock: VirtualClock) -> None:
+        self._quota, self._clock = quota, clock
+        self.foreign = 0.0  # requests per second
+        self.accepted: list[float] = []
+        self.throttled: list[float] = []
+
+    async def work(self) -> None:
+        while True:
+            slot = await self._quota.reserve(ONE, CREATE, Lane.LIVE, since=self._clock.now())
+            if await self._quota.ready(slot):
+                now = self._clock.monotonic()
+                refused = sum(at > now - 1.0 for at in self.accepted) + self.foreign >= 20
+                (self.throttled if refused else self.accepted).append(now)
+                await self._clock.sleep(0.1)
+                if refused:
+                    self._quota.throttled(ONE, CREATE)
+
+
+async def test_two_spenders_of_one_quota_find_a_pace_and_the_quota_comes_back_when_one_ends(
+    quota: SlotQuota, clock: VirtualClock, telemetry: RecordingTelemetry
+) -> None:
+    vendor = SharedVendor(quota, clock)
+    workers = [asyncio.ensure_future(vendor.work()) for _ in range(40)]
+    await clock.advance(10.0)
+    assert vendor.throttled == []
+    vendor.foreign = 10.0
+    await clock.advance(10.0)
+    begun = clock.monotonic()
+    await clock.advance(60.0)
+    accepted = sum(at >= begun for at in vendor.accepted)
+    assert accepted >= 0.6 * 10 * 60
+    assert sum(at >= begun for at in vendor.throttled) <= 0.03 * accepted
+    assert telemetry.counted("foreign_spending_total") >= 1
+    vendor.foreign = 0.0
+    await clock.advance(60.0)
+    ended = clock.monotonic()
+    await clock.advance(10.0)
+    assert utilisation([at for at in vendor.accepted if at >= ended], 20.0) >= 0.97
+    for worker in workers:
+        worker.cancel()
+    await asyncio.gather(*workers, return_exceptions=True)
