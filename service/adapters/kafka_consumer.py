@@ -13,7 +13,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from service.adapters.kafka_connection import KafkaConnection
+from service.adapters.kafka_connection import KafkaConnection, trouble_of
 from service.application.ports import UnavailableError
 from service.application.telemetry import Telemetry
 from service.domain.record_reading import Record
@@ -21,6 +21,11 @@ from service.domain.record_reading import Record
 POLL_MS: Final = 500
 PROBE_SECONDS: Final = 5.0
 START_SECONDS: Final = 10.0
+COMMIT_SECONDS: Final = 3.0  # without a coordinator aiokafka would try for ever
+LEAVE_SECONDS: Final = 3.0
+LOST: Final = (CommitFailedError, IllegalStateError)
+"""Somebody else has the partitions now; what they read again is known by its digest."""
+GATHER_SECONDS: Final = 0.05  # a commit costs the broker milliseconds
 
 
 class KafkaEventSource:
@@ -106,40 +111,44 @@ class KafkaEventSource:
         return [partition for partition in assigned if partition.topic in topics]
 
     async def close(self) -> None:
-        """Commit what is durable and leave the group."""
+        """Commit what is durable and leave the group; while Kafka is away, give up on both after a few seconds."""
         if self._committing is not None:
             self._committing.cancel()
             await asyncio.gather(self._committing, return_exceptions=True)
         if self._consumer is not None:
             await self.commit_durable()
-            await self._consumer.stop()
-            self._consumer = None
+            consumer, self._consumer = self._consumer, None
+            trouble = await trouble_of(consumer.stop(), within=LEAVE_SECONDS)
+            if trouble is not None:
+                self._telemetry.log("warning", "the group was not left in order", reason=type(trouble).__name__)
 
-    async def commit_durable(self, partitions: Iterable[TopicPartition] | None = None) -> None:
-        """Commit the offsets behind what is durable; a failure is counted and left to redelivery or the next try."""
+    async def commit_durable(self, partitions: Iterable[TopicPartition] | None = None) -> bool:
+        """Commit the offsets behind what is durable; a failure is counted and left to redelivery or the next try.
+
+        False when it should be tried again.
+        """
         consumer = self._consumer
         if consumer is None:
-            return
+            return True
         mine = consumer.assignment() if partitions is None else set(partitions)
         offsets = {partition: offset for partition, offset in self._durable.items() if partition in mine}
         if not offsets:
-            return
-        try:
-            await consumer.commit(offsets)
-        except (CommitFailedError, IllegalStateError) as lost:
-            self._commit_failed(lost)  # somebody else has the partitions now; what they re-read is known by digest
-        except KafkaError as trouble:
+            return True
+        trouble = await trouble_of(consumer.commit(offsets), within=COMMIT_SECONDS)
+        if trouble is not None:
             self._commit_failed(trouble)
+        if trouble is not None and not isinstance(trouble, LOST):
             self._commit_wanted.set()
-            return
+            return False
         self._forget(offsets)
+        return True
 
     def _forget(self, offsets: dict[TopicPartition, int]) -> None:
         for partition, offset in offsets.items():
             if self._durable.get(partition) == offset:
                 del self._durable[partition]
 
-    def _commit_failed(self, trouble: Exception) -> None:
+    def _commit_failed(self, trouble: BaseException) -> None:
         self._telemetry.count("offset_commit_failures_total")
         self._telemetry.log("warning", "an offset commit failed", reason=type(trouble).__name__)
 
@@ -167,8 +176,8 @@ class KafkaEventSource:
         while True:
             await self._commit_wanted.wait()
             self._commit_wanted.clear()
-            await self.commit_durable()
-            await asyncio.sleep(0.05)  # gathers; a commit costs the broker milliseconds
+            committed = await self.commit_durable()
+            await asyncio.sleep(GATHER_SECONDS if committed else COMMIT_SECONDS)
 
     async def _probe(self, consumer: AIOKafkaConsumer) -> None:
         """An idle poll can't tell a quiet topic from a dead broker: ask for an end offset now and then."""

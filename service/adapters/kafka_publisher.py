@@ -9,13 +9,14 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
-from service.adapters.kafka_connection import KafkaConnection
+from service.adapters.kafka_connection import KafkaConnection, trouble_of
 from service.application.ports import PublishRefusedError, UnavailableError
 from service.application.telemetry import Telemetry
 from service.domain.ledger_state import OutboxMessage
 
 DEADLINE_SECONDS: Final = 20.0
 START_SECONDS: Final = 10.0
+STOP_SECONDS: Final = 2.0  # without a broker aiokafka would wait until every batch has expired
 MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
 TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 
@@ -50,10 +51,8 @@ class KafkaPublisher:
         return done
 
     async def close(self) -> None:
-        """Flush and disconnect."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await producer.stop()
+        """Flush and disconnect; what a broker that is away does not take stays in the outbox."""
+        await self._stop()
 
     async def _send_all(
         self, producer: AIOKafkaProducer, messages: Sequence[OutboxMessage], sent: list[tuple[str, asyncio.Future[Any]]]
@@ -94,9 +93,11 @@ class KafkaPublisher:
         """An indefinite error: the broker may have the messages or not; the same ids go out again."""
         self._telemetry.count("publish_failures_total", reason="indefinite")
         self._telemetry.log("warning", "the producer is rebuilt", reason=type(trouble).__name__)
+        await self._stop()
+
+    async def _stop(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            try:
-                await asyncio.wait_for(producer.stop(), 2.0)
-            except (KafkaError, TimeoutError):
-                self._telemetry.log("warning", "the old producer did not stop in time")
+            trouble = await trouble_of(producer.stop(), within=STOP_SECONDS)
+            if trouble is not None:
+                self._telemetry.log("warning", "the producer did not stop in order", reason=type(trouble).__name__)

@@ -53,18 +53,17 @@ async def work(workplace: Workplace, stopping: Stopping, *, shutdown_seconds: fl
     await asyncio.wait({executing}, timeout=shutdown_seconds)
     await workplace.execution.drain(shutdown_seconds)
     relaying.ask()
-    await asyncio.wait({telling}, timeout=FLUSH_SECONDS)
-    await _tell_the_rest(workplace)
-    await workplace.source.commit_durable()
+    await asyncio.gather(_tell_the_rest(workplace, telling), workplace.source.commit_durable())
     for task in (taking_in, executing, telling):
         task.cancel()
     await asyncio.gather(taking_in, executing, telling, return_exceptions=True)
 
 
-async def _tell_the_rest(workplace: Workplace) -> None:
+async def _tell_the_rest(workplace: Workplace, telling: asyncio.Task[None]) -> None:
     """Publish what the last settlements left, within a few seconds; the rest is told after the next start."""
     try:
         async with asyncio.timeout(FLUSH_SECONDS):
+            await asyncio.wait({telling})
             while await workplace.relay.run_once() > 0:
                 pass
     except (TimeoutError, UnavailableError) as away:
