@@ -2,12 +2,16 @@
 
 import asyncio
 import os
+import random
+import resource
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +19,11 @@ from typing import Any, Self
 import aiohttp
 import orjson
 import yaml
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.structs import RecordMetadata
+from prometheus_client.parser import text_string_to_metric_families
 
 from service.entrypoints.demo_day import DayRecord
 from service.sandbox.journal import Entry, read_journal
@@ -23,8 +31,9 @@ from tests.kafka.broker import KafkaBroker
 from tests.kafka.topics import TopicMaker
 
 IN_TOPICS = ("hr.events", "crm.events")
-OUT_TOPICS = ("provisioning.results", "provisioning.failures", "dlq.hr.events", "dlq.crm.events")
+RESULT_TOPICS = ("provisioning.results", "provisioning.failures")
 TWO_MIB = 2 * 1024 * 1024
+EIGHT_MIB = 4 * TWO_MIB
 
 SANDBOX: dict[str, Any] = {
     "tencent": [
@@ -38,24 +47,33 @@ QUOTAS = {"tencent_ccc": {"default": 20}, "huawei_aicc": {"default": 5}}
 
 @dataclass
 class Scene:
-    """Start with `async with Scene(broker, folder) as scene`; everything it started ends with it."""
+    """Start with `async with Scene(broker, folder) as scene`; everything it started ends with it.
+
+    Scenes share a broker under different tags: a tag is added to the in-topics and to the consumer group. With
+    `sandbox_late` the vendors stay unreachable until `start_sandbox`.
+    """
 
     broker: KafkaBroker
     folder: Path
+    tag: str = ""
+    sandbox_late: bool = False
+    secrets: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     sandbox_settings: dict[str, Any] = field(default_factory=dict)
     messages: list[ConsumerRecord[bytes | None, bytes | None]] = field(default_factory=list)
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _reading: asyncio.Task[None] | None = None
+    _sandbox_port: int = 0
     sandbox_url: str = ""
     http_port: int = 0
 
     async def __aenter__(self) -> Self:
-        make = TopicMaker(self.broker.bootstrap_servers)
-        for topic in (*IN_TOPICS, *OUT_TOPICS):
-            await make(topic, partitions=3, max_message_bytes=TWO_MIB)
-        self.sandbox_url = await asyncio.to_thread(self._start_sandbox)
-        self._reading = asyncio.create_task(self._read_everything())
+        await self._make_topics()
+        self._sandbox_port = free_port()
+        self.sandbox_url = f"http://127.0.0.1:{self._sandbox_port}"
+        if not self.sandbox_late:
+            await self.start_sandbox()
+        self._reading = asyncio.create_task(self._read(await self._reader()))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -84,48 +102,136 @@ class Scene:
         """The ledger's file and its companions."""
         return sorted(self.folder.glob("ledger.db*"))
 
+    @property
+    def group_id(self) -> str:
+        """The worker's consumer group."""
+        return f"cordboard{self.tag}"
+
+    def topic(self, name: str) -> str:
+        """A topic's name on this scene's broker: `hr.events` or `crm.events` with the tag, also behind `dlq.`."""
+        return f"{name}{self.tag}"
+
+    async def start_sandbox(self) -> None:
+        """Start both vendors at `sandbox_url`; returns when they answer."""
+        await asyncio.to_thread(self._start_sandbox)
+
     def start_worker(self) -> subprocess.Popen[bytes]:
         """Start `cordboard run`; returns at once."""
-        self.http_port = self.http_port or _free_port()
+        self.http_port = self.http_port or free_port()
         config = self.folder / "cordboard.yaml"
         config.write_text(yaml.safe_dump(self._worker_settings()))
         number = len(list(self.folder.glob("worker*.log")))
-        with (self.folder / f"worker{number}.log").open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-m", "service", "run", "--config", str(config)],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **self._secrets()},
-                start_new_session=True,
-            )
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-m", "service", "run", "--config", str(config)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **self._secrets()},
+            start_new_session=True,
+        )
         self._processes.append(process)
+        with (self.folder / f"worker{number}.log").open("wb") as log:  # by a pipe: no disk of the worker's is in it
+            self._processes.append(subprocess.Popen([_CAT], stdin=process.stdout, stdout=log))  # noqa: S603
+        assert process.stdout is not None
+        process.stdout.close()
         return process
+
+    def fill_disk(self, worker: subprocess.Popen[bytes], *, full: bool) -> None:
+        """Let every write of the worker to a file fail (EFBIG), or succeed again."""
+        hard = resource.RLIM_INFINITY
+        resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (0 if full else hard, hard))
 
     async def stop_worker(self, process: subprocess.Popen[bytes], deadline: float = 40.0) -> int:
         """SIGTERM, and the exit code."""
         process.send_signal(signal.SIGTERM)
         return await asyncio.to_thread(process.wait, deadline)
 
-    async def produce(self, records: Iterable[DayRecord]) -> None:
-        """Write records to their topics, in order, acknowledged."""
+    async def kill_worker(self, process: subprocess.Popen[bytes]) -> None:
+        """SIGKILL, and wait until it is gone."""
+        process.kill()
+        await asyncio.to_thread(process.wait, 10.0)
+
+    async def produce(self, records: Iterable[DayRecord]) -> list[RecordMetadata]:
+        """Write records to their topics, in order, acknowledged; where each of them lies."""
         producer = AIOKafkaProducer(
-            bootstrap_servers=self.broker.bootstrap_servers, enable_idempotence=True, max_request_size=TWO_MIB
+            bootstrap_servers=self.broker.bootstrap_servers, enable_idempotence=True, max_request_size=EIGHT_MIB
         )
         await producer.start()
         try:
-            sent = [await producer.send(r.topic, value=r.value, key=r.key, headers=list(r.headers)) for r in records]
-            await asyncio.gather(*sent)
+            sent = [
+                await producer.send(self.topic(r.topic), value=r.value, key=r.key, headers=list(r.headers))
+                for r in records
+            ]
+            return list(await asyncio.gather(*sent))
         finally:
             await producer.stop()
+
+    async def committed(self) -> int:
+        """How many records of the in-topics the group has committed, and so let go of."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.broker.bootstrap_servers)
+        await admin.start()
+        try:
+            offsets: Mapping[TopicPartition, Any] = await admin.list_consumer_group_offsets(self.group_id)
+        finally:
+            await admin.close()
+        mine = {self.topic(name) for name in IN_TOPICS}
+        return sum(max(0, found.offset) for partition, found in offsets.items() if partition.topic in mine)
 
     def events(self, kind: str = "") -> list[dict[str, Any]]:
         """Out-events read so far whose type begins with `kind`."""
         documents = [orjson.loads(m.value) for m in self.messages if m.topic.startswith("provisioning.") and m.value]
         return [document for document in documents if document["type"].startswith(kind)]
 
+    def plan_ends(self) -> dict[str, set[str]]:
+        """By plan: the ids of the events that told its end. More than one of them is a lie."""
+        ends: dict[str, set[str]] = {}
+        for event in (*self.events("provisioning.plan.completed"), *self.events("provisioning.plan.failed")):
+            ends.setdefault(event["data"]["plan_id"], set()).add(event["id"])
+        return ends
+
     def dead_letters(self) -> list[ConsumerRecord[bytes | None, bytes | None]]:
         """Dead letters read so far."""
         return [message for message in self.messages if message.topic.startswith("dlq.")]
+
+    def effects(self, action: str) -> list[Entry]:
+        """What requests of one operation changed at the vendor."""
+        return [entry for entry in self.journal if entry.action == action and entry.effect_applied]
+
+    def log_lines(self, event: str) -> list[dict[str, Any]]:
+        """The log lines of one event, oldest first."""
+        lines = (orjson.loads(line) for line in self.log_text.splitlines() if line.startswith("{"))
+        return [line for line in lines if line.get("event") == event]
+
+    def ledger_rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Ask a copy of the ledger: its own file has one owner."""
+        copy = self.folder / "copy"
+        copy.mkdir(exist_ok=True)
+        for path in self.ledger_files:
+            shutil.copy(path, copy / path.name)
+        connection = sqlite3.connect(copy / "ledger.db")
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+            shutil.rmtree(copy)
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that bear these labels."""
+        _, body = await self.get("/metrics")
+        samples = (sample for family in text_string_to_metric_families(body.decode()) for sample in family.samples)
+        return sum(s.value for s in samples if s.name == f"cordboard_{name}" and labels.items() <= s.labels.items())
+
+    async def commands(self, **filters: str) -> list[dict[str, Any]]:
+        """The first page of `/v1/commands`."""
+        query = "&".join(f"{name}={value}" for name, value in {"limit": "200", **filters}.items())
+        status, body = await self.get(f"/v1/commands?{query}")
+        assert status == 200, body
+        found: list[dict[str, Any]] = orjson.loads(body)["items"]
+        return found
+
+    async def away(self) -> str:
+        """What `/readyz` says: the parts that are away, nothing when all are there, `?` when nobody answers."""
+        status, body = await self.get("/readyz")
+        return "?" if status == 0 else "" if status == 200 else str(orjson.loads(body)["detail"])
 
     async def until(self, condition: Callable[[], bool], *, seconds: float, what: str) -> None:
         """Wait for a condition; fails with what was awaited, and the end of the log, when time runs out."""
@@ -165,29 +271,43 @@ class Scene:
         """Whether `/readyz` says so."""
         return (await self.get("/readyz"))[0] == 200
 
-    def _start_sandbox(self) -> str:
+    async def _make_topics(self) -> None:
+        make = TopicMaker(self.broker.bootstrap_servers)
+        for name in IN_TOPICS:
+            await make(self.topic(name), partitions=3, max_message_bytes=EIGHT_MIB)
+            await make(self.topic(f"dlq.{name}"), partitions=3, max_message_bytes=TWO_MIB)
+        for name in RESULT_TOPICS:
+            try:
+                await make(name, partitions=3, max_message_bytes=TWO_MIB)
+            except TopicAlreadyExistsError:
+                continue  # another scene's
+
+    def _start_sandbox(self) -> None:
         config = self.folder / "sandbox.json"
         config.write_bytes(orjson.dumps(SANDBOX | self.sandbox_settings))
         process = subprocess.Popen(  # noqa: S603 - our own program
             [
-                *(sys.executable, "-m", "service.sandbox", "--port", "0"),
+                *(sys.executable, "-m", "service.sandbox", "--port", str(self._sandbox_port)),
                 *("--config", str(config), "--journal", str(self.folder / "journal.jsonl")),
             ],
             stdout=subprocess.PIPE,
         )
         self._processes.append(process)
         assert process.stdout is not None
-        url: str = orjson.loads(process.stdout.readline())["base_url"]
-        return url
+        assert orjson.loads(process.stdout.readline())["base_url"] == self.sandbox_url
 
     def _worker_settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = {
-            "kafka": {"bootstrap_servers": self.broker.bootstrap_servers, "group_id": "cordboard"},
+            "kafka": {
+                "bootstrap_servers": self.broker.bootstrap_servers,
+                "group_id": self.group_id,
+                "topics": [self.topic(name) for name in IN_TOPICS],
+            },
             "ledger": f"sqlite:///{self.folder}/ledger.db",
             "http": {"host": "127.0.0.1", "port": self.http_port},
             "defaults": {
-                "hr.events": {"account": "acme_cn", "realm": "workday"},
-                "crm.events": {"account": "acme_cn"},
+                self.topic("hr.events"): {"account": "acme_cn", "realm": "workday"},
+                self.topic("crm.events"): {"account": "acme_cn"},
             },
             "timing": {"approval_poll_seconds": 2.0},
             "accounts": {
@@ -213,23 +333,43 @@ class Scene:
         return {
             "CORDBOARD_ACCOUNTS__ACME_CN__SECRET_KEY": SANDBOX["tencent"][0]["secret_key"],
             "CORDBOARD_ACCOUNTS__ACME_HW__APP_SECRET": SANDBOX["huawei"][0]["app_secret"],
+            **self.secrets,
         }
 
-    async def _read_everything(self) -> None:
+    async def _reader(self) -> AIOKafkaConsumer:
+        """A reader of everything that comes out."""
         consumer = AIOKafkaConsumer(
-            *OUT_TOPICS,
+            *RESULT_TOPICS,
+            *(self.topic(f"dlq.{name}") for name in IN_TOPICS),
             bootstrap_servers=self.broker.bootstrap_servers,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
-            max_partition_fetch_bytes=4 * TWO_MIB,
+            max_partition_fetch_bytes=2 * TWO_MIB,
         )
         await consumer.start()
+        return consumer
+
+    def _is_ours(self, message: ConsumerRecord[bytes | None, bytes | None]) -> bool:
+        """Whether a message came of this scene's topics; the result topics are everybody's."""
+        if message.topic.startswith("dlq."):
+            return True
+        caused_by = orjson.loads(message.value or b"null")["data"].get("caused_by")
+        return caused_by is not None and caused_by["topic"] in {self.topic(name) for name in IN_TOPICS}
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> None:
         try:
             while True:
-                for records in (await consumer.getmany(timeout_ms=200)).values():
-                    self.messages.extend(records)
+                try:
+                    found = await consumer.getmany(timeout_ms=200)
+                except KafkaError:
+                    continue  # the broker is away; the reader finds it again
+                for records in found.values():
+                    self.messages.extend(message for message in records if self._is_ours(message))
         finally:
             await consumer.stop()
+
+
+_CAT = "/bin/cat"
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -241,8 +381,13 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on, below those that the system hands out by itself."""
+    while True:
+        with socket.socket() as probe:
+            port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
