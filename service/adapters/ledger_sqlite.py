@@ -25,7 +25,7 @@ def _commands_touched(_result: object) -> Iterable[str]:
 
 
 def _touched_by(changes: Changes) -> Iterable[str]:
-    if changes.commands:
+    if changes.commands or changes.holds:  # a hold that is released frees work
         yield "commands"
     if changes.outbox:
         yield "outbox"
@@ -111,6 +111,12 @@ class SqliteLedger:
     async def orphans(self, session: Session) -> Sequence[Command]:
         """Commands in flight that a session before this one left behind."""
         return await self._thread.run(lambda c: claims.orphans(c, session))
+
+    async def regroup(self, groups: Mapping[str, str]) -> int:
+        """Let unfinished commands of these accounts pay to their account's present group; how many changed."""
+        return await self._thread.run(
+            lambda c: claims.regroup(c, groups), lambda changed: ("commands",) if changed else ()
+        )
 
     async def next_due(self, now: float) -> float | None:
         """When the next command that is not due yet becomes due, if any."""

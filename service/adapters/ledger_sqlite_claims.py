@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from service.adapters import ledger_sqlite_rows as rows
+from service.adapters.ledger_sqlite_gate import IN_THE_WAY, Gate, due_probes, open_gate
 from service.adapters.ledger_sqlite_state import SELECT_PLANS, load_bindings
 from service.application.ports import Claim, ClaimRoom, UnavailableError
 from service.domain.command import Command, Session
@@ -40,45 +42,20 @@ WHERE due_at IS NOT NULL AND owner IS NULL AND state IN ('pending', 'waiting', '
     AND quota_group = ? AND operation = ? AND lane = ? AND account > ?
 ORDER BY account LIMIT 1
 """
-# Unfinished work `b` stands in the way of `c` while it is busy, or is an earlier step of the same plan, or belongs
-# to another plan that has begun or comes earlier (and is effective). A plan that has begun waits for no other plan
-# that is not busy: whoever was parked behind it would wait for ever.
-STANDS_IN_THE_WAY = """
-    b.live = 1 AND b.id <> c.id AND b.state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
-    AND (
-        b.owner IS NOT NULL OR b.state IN ('in_flight', 'in_doubt')
-        OR (b.plan_id = c.plan_id AND b.step_no < c.step_no)
-        OR (
-            b.plan_id <> c.plan_id
-            AND NOT EXISTS (SELECT 1 FROM commands AS p INDEXED BY commands_of_plan
-                            WHERE p.plan_id = c.plan_id AND (p.owner IS NOT NULL OR p.attempts > 0))
-            AND (
-                ((b.order_at, b.arrival) < (c.order_at, c.arrival)
-                 AND (b.effective_at IS NULL OR b.effective_at <= :now))
-                OR EXISTS (SELECT 1 FROM commands AS p INDEXED BY commands_of_plan
-                           WHERE p.plan_id = b.plan_id AND (p.owner IS NOT NULL OR p.attempts > 0))
-            )
-        )
-    )
-"""
 # One page of an account's due commands, oldest first, each with whether something stands in its way.
 SELECT_DUE = f"""
-SELECT {rows.COMMAND},
-    EXISTS (SELECT 1 FROM commands AS b INDEXED BY commands_live_of_subject
-            WHERE b.subject = c.subject AND {STANDS_IN_THE_WAY})
-    OR EXISTS (SELECT 1 FROM commands AS b INDEXED BY commands_live_of_resource
-               WHERE b.resource = c.resource AND {STANDS_IN_THE_WAY})
-    OR EXISTS (SELECT 1 FROM holds AS h WHERE h.released_at IS NULL
-               AND (h.account IS NULL OR h.account = c.account)
-               AND (h.operation IS NULL OR h.operation = c.operation)
-               AND (h.subject IS NULL OR h.subject = c.subject)
-               AND (h.resource IS NULL OR h.resource = c.resource))
+SELECT {rows.COMMAND}, {IN_THE_WAY}
 FROM commands AS c INDEXED BY commands_due
 WHERE c.due_at IS NOT NULL AND c.owner IS NULL AND c.state IN ('pending', 'waiting', 'in_doubt')
     AND c.quota_group = :quota_group AND c.operation = :operation AND c.lane = :lane AND c.account = :account
     AND c.due_at <= :now AND (c.due_at, c.arrival, c.step_no) > (:due_at, :arrival, :step_no)
 ORDER BY c.due_at, c.arrival, c.step_no LIMIT :page
 """  # noqa: S608
+REGROUP_COMMANDS = """
+UPDATE commands INDEXED BY commands_live_of_subject SET quota_group = g.value FROM json_each(?) AS g
+WHERE live = 1 AND commands.state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
+    AND commands.account = g."key" AND commands.quota_group <> g.value
+"""
 SET_OWNER = "UPDATE commands SET owner = ? WHERE id = ?"
 SELECT_NEXT_SLOT = "SELECT next_at FROM quota_slots WHERE quota_group = ? AND operation = ?"
 UPSERT_NEXT_SLOT = """
@@ -121,6 +98,11 @@ def release(connection: sqlite3.Connection, session: Session, command_ids: Seque
     return connection.execute(RELEASE_COMMANDS, (rows.json_list(command_ids), session.fence)).rowcount
 
 
+def regroup(connection: sqlite3.Connection, groups: Mapping[str, str]) -> int:
+    """Let unfinished commands pay to their account's present quota group; how many changed."""
+    return connection.execute(REGROUP_COMMANDS, (rows.to_json(groups),)).rowcount
+
+
 def next_due(connection: sqlite3.Connection, now: float) -> float | None:
     """The earliest due time after `now` of what nobody owns."""
     due: float | None = connection.execute(SELECT_NEXT_DUE, (now,)).fetchone()[0]
@@ -134,8 +116,9 @@ def claim(
     if connection.execute(IS_SESSION_OPEN, (session.fence,)).fetchone() is None:
         raise UnavailableError("ledger", f"session {session.fence} of {session.owner} has ended")
     claimed: list[Command] = []
+    gate = open_gate(connection, now)
     for room in rooms:
-        taken = _fill(connection, turns, now, room)
+        taken = _fill(connection, turns, gate, now, room)
         connection.executemany(SET_OWNER, [(session.fence, command.id) for command in taken])
         claimed += (replace(command, owner=session.fence) for command in taken)
     return _claims(connection, claimed)
@@ -154,22 +137,29 @@ def _claims(connection: sqlite3.Connection, commands: Sequence[Command]) -> list
     ]
 
 
-def _fill(connection: sqlite3.Connection, turns: Turns, now: float, room: ClaimRoom) -> list[Command]:
+def _fill(connection: sqlite3.Connection, turns: Turns, gate: Gate, now: float, room: ClaimRoom) -> list[Command]:
     """One command of each waiting account in turn, until the room is full; no subject or resource twice."""
     key = (room.quota_group, room.operation, str(room.lane))
     accounts = list(_waiting_accounts(connection, key)) if room.room > 0 else []
     last = turns.last.get(key, "")
     in_turn = [name for name in accounts if name > last] + [name for name in accounts if name <= last]
-    queues = {name: _free(connection, turns, now, room, name) for name in in_turn}
+    probes = due_probes(connection, gate, now, room) if accounts else []
+    queues = {
+        name: chain(
+            [c for c in probes if c.account == name], _free(connection, turns, gate, now, room=room, account=name)
+        )
+        for name in in_turn
+    }
     taken: list[Command] = []
     busy: set[str] = set()
     while queues and len(taken) < room.room:
         for name in list(queues):
-            command = next((c for c in queues[name] if c.subject not in busy and c.resource not in busy), None)
+            command = next((c for c in queues[name] if not busy & {c.subject, c.resource} and gate.passes(c)), None)
             if command is None:
                 del queues[name]
                 continue
             taken.append(command)
+            gate.taken(command)
             busy |= {command.subject, command.resource}
             turns.last[key] = name
             if len(taken) == room.room:
@@ -185,8 +175,15 @@ def _waiting_accounts(connection: sqlite3.Connection, key: RoomKey) -> Iterator[
         row = connection.execute(SELECT_NEXT_ACCOUNT, (*key, row[0])).fetchone()
 
 
-def _free(connection: sqlite3.Connection, turns: Turns, now: float, room: ClaimRoom, account: str) -> Iterator[Command]:
-    """An account's next due commands that nothing stands in the way of, read as they are asked for, up to a page."""
+def _free(
+    connection: sqlite3.Connection, turns: Turns, gate: Gate, now: float, *, room: ClaimRoom, account: str
+) -> Iterator[Command]:
+    """An account's next due commands that no work stands in the way of, read as they are asked for, up to a page.
+
+    What is stopped as a whole is not read at all; probes come by their ids.
+    """
+    if gate.shuts(account, room.operation):
+        return
     key = ((room.quota_group, room.operation, str(room.lane)), account)
     place, page = turns.places.pop(key, START), room.room * 4 + 50
     names = {"quota_group": room.quota_group, "operation": room.operation, "lane": room.lane, "account": account}
@@ -194,7 +191,7 @@ def _free(connection: sqlite3.Connection, turns: Turns, now: float, room: ClaimR
     left, row = page, None
     for row in connection.execute(SELECT_DUE, {**names, **spot, "now": now, "page": page}):
         left -= 1
-        if not row[-1]:
+        if not row[-1] and row[0] not in gate.probes:
             yield rows.command(row)
     if row is not None and left == 0:
         stopped = rows.command(row)

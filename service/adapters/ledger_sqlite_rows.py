@@ -19,7 +19,7 @@ from service.domain.command import (
     PlanState,
     WaitCause,
 )
-from service.domain.ledger_state import Act, DeadLetter, Fact, OutboxMessage, StoredEvent
+from service.domain.ledger_state import Act, DeadLetter, Fact, Hold, HoldKind, OutboxMessage, StoredEvent
 from service.domain.outcome import ErrorClass, Failure, Json
 
 Row = tuple[Any, ...]
@@ -41,6 +41,7 @@ BINDING = (
     "subject, generation, resource, account, state, plan_id, applied, applied_at, revisions, create_sent, updated_at"
 )
 FACT = "id, subject, kind, apply_id, reason, received_at, taken_by"
+HOLD = "id, kind, account, operation, subject, resource, reason, actor, created_at, released_at, probe"
 OUTBOX = 'id, topic, "key", value, headers, order_by, created_at'
 EVENT = 'source, id, type, digest, subject, topic, "partition", "offset", received_at, data, arrival'
 DEAD_LETTER = 'topic, "partition", "offset", reason, field, message, size, digest, seen_at'
@@ -273,6 +274,32 @@ def fact(row: Row) -> Fact:
         reason=row[4],
         received_at=row[5],
         taken_by=row[6],
+    )
+
+
+def hold_row(hold: Hold) -> Row:
+    """The columns of HOLD."""
+    h = hold
+    return (
+        h.id, h.kind, h.account, h.operation, h.subject, h.resource, h.reason, h.actor, h.created_at, h.released_at,
+        h.probe,
+    )  # fmt: skip
+
+
+def hold(row: Row) -> Hold:
+    """Back from the columns of HOLD."""
+    return Hold(
+        id=row[0],
+        kind=HoldKind(row[1]),
+        account=row[2],
+        operation=row[3],
+        subject=row[4],
+        resource=row[5],
+        reason=row[6],
+        actor=row[7],
+        created_at=row[8],
+        released_at=row[9],
+        probe=row[10],
     )
 
 

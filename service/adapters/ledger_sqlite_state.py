@@ -11,7 +11,7 @@ from typing import TypeVar
 from service.adapters import ledger_sqlite_rows as rows
 from service.domain.binding import Binding
 from service.domain.command import Command, Plan, PlanState
-from service.domain.ledger_state import Changes, EventKey, Fact, Keys, Known, StoredEvent
+from service.domain.ledger_state import Changes, EventKey, Fact, Hold, Keys, Known, StoredEvent
 
 T = TypeVar("T")
 
@@ -48,6 +48,10 @@ SELECT_WAITING_FACTS = f"""
 SELECT {rows.FACT} FROM facts INDEXED BY facts_waiting
 WHERE taken_by IS NULL AND subject IN (SELECT value FROM json_each(?)) ORDER BY received_at, id
 """  # noqa: S608
+SELECT_QUARANTINES = f"""
+SELECT {rows.HOLD} FROM holds INDEXED BY holds_standing
+WHERE released_at IS NULL AND kind = 'quarantine' AND account IN (SELECT value FROM json_each(?)) ORDER BY id
+"""  # noqa: S608
 
 UPSERT_PLAN = rows.upsert("plans", rows.PLAN, "id")
 UPDATE_LIVE = """
@@ -60,6 +64,7 @@ UPSERT_ATTEMPT = rows.upsert("attempts", rows.ATTEMPT, "command_id, epoch, numbe
 INSERT_HISTORY = rows.insert("history", rows.HISTORY)
 UPSERT_BINDING = rows.upsert("bindings", rows.BINDING, "subject, generation")
 UPSERT_FACT = rows.upsert("facts", rows.FACT, "id")
+UPSERT_HOLD = rows.upsert("holds", rows.HOLD, "id")
 INSERT_OUTBOX = f"{rows.insert('outbox', rows.OUTBOX)} ON CONFLICT (id) DO NOTHING"
 INSERT_DEAD_LETTER = f"{rows.insert('dead_letters', rows.DEAD_LETTER)} ON CONFLICT DO NOTHING"
 INSERT_ACT = rows.insert("acts", rows.ACT)
@@ -85,6 +90,7 @@ def load(connection: sqlite3.Connection, keys: Keys) -> Known:
         plans={plan.id: plan for plan in plans},
         commands=_load_commands(connection, plans),
         facts=_load_facts(connection, keys.subjects),
+        holds=_load_quarantines(connection, keys.accounts),
         next_arrival=connection.execute(SELECT_LAST_ARRIVAL).fetchone()[0] + 1,
     )
 
@@ -147,6 +153,12 @@ def _load_facts(connection: sqlite3.Connection, subjects: Iterable[str]) -> tupl
     return tuple(map(rows.fact, connection.execute(SELECT_WAITING_FACTS, (rows.json_list(subjects),))))
 
 
+def _load_quarantines(connection: sqlite3.Connection, accounts: Iterable[str]) -> tuple[Hold, ...]:
+    if not accounts:
+        return ()
+    return tuple(map(rows.hold, connection.execute(SELECT_QUARANTINES, (rows.json_list(accounts),))))
+
+
 def write(connection: sqlite3.Connection, changes: Changes, *, next_arrival: int) -> Changes:
     """Write whole rows, in an order that the schema's references and uniqueness allow."""
     changes = _with_arrivals(changes, next_arrival)
@@ -158,6 +170,7 @@ def write(connection: sqlite3.Connection, changes: Changes, *, next_arrival: int
     _write_all(connection, INSERT_HISTORY, rows.history_row, changes.history)
     _write_all(connection, UPSERT_BINDING, rows.binding_row, released_first)
     _write_all(connection, UPSERT_FACT, rows.fact_row, changes.facts)
+    _write_all(connection, UPSERT_HOLD, rows.hold_row, changes.holds)
     _write_all(connection, INSERT_OUTBOX, rows.outbox_row, changes.outbox)
     _write_all(connection, INSERT_DEAD_LETTER, rows.dead_letter_row, changes.dead_letters)
     _write_all(connection, INSERT_ACT, rows.act_row, changes.acts)

@@ -167,6 +167,13 @@ class Ledger(Protocol):
         """Commands in flight that a session before this one left behind."""
         ...
 
+    async def regroup(self, groups: Mapping[str, str]) -> int:
+        """Let unfinished commands of these accounts (name → quota group) pay to their account's present group.
+
+        How many changed: a key was rotated, or `quota_group` set, while they waited.
+        """
+        ...
+
     async def next_due(self, now: float) -> float | None:
         """When the next command that is not due yet becomes due (seconds since the epoch), if any."""
         ...

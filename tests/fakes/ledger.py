@@ -19,6 +19,8 @@ from service.domain.ledger_state import (
     DeadLetter,
     EventKey,
     Fact,
+    Hold,
+    HoldKind,
     Keys,
     Known,
     OutboxMessage,
@@ -33,21 +35,6 @@ Step = Callable[[str], Awaitable[None]]
 CLAIMABLE = (CommandState.PENDING, CommandState.WAITING, CommandState.IN_DOUBT)
 SENT = (CommandState.IN_FLIGHT, CommandState.IN_DOUBT)
 RoomKey = tuple[str, str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
-    """Stops the commands that match every part that is set."""
-
-    account: str | None = None
-    operation: str | None = None
-    subject: str | None = None
-    resource: str | None = None
-
-    def stops(self, command: Command) -> bool:
-        """True if the command may not be claimed while this stands."""
-        names = ("account", "operation", "subject", "resource")
-        return all(getattr(self, name) in {None, getattr(command, name)} for name in names)
 
 
 @dataclass(slots=True)
@@ -65,11 +52,29 @@ class Durable:
     published: dict[str, float] = field(default_factory=dict)
     dead_letters: dict[tuple[str, int, int, str], DeadLetter] = field(default_factory=dict)
     acts: list[Act] = field(default_factory=list)
-    holds: list[Hold] = field(default_factory=list)
+    holds: dict[str, Hold] = field(default_factory=dict)
     slots: dict[tuple[str, str], float] = field(default_factory=dict)
     fence: int = 0
     last_arrival: int = 0
     last_seq: int = 0
+
+
+@dataclass(slots=True)
+class Gate:
+    """The holds that stand: closed ones let only their probe through, those ajar one command, which closes them."""
+
+    closed: list[Hold] = field(default_factory=list)
+    ajar: list[Hold] = field(default_factory=list)
+    probes: set[str | None] = field(default_factory=set)
+
+    def passes(self, command: Command) -> bool:
+        """True if no hold stops the command now."""
+        return not any(hold.stops(command) for hold in self.closed)
+
+    def taken(self, command: Command) -> None:
+        """Close what was ajar for the command."""
+        self.closed += [hold for hold in self.ajar if hold.stops(command)]
+        self.ajar = [hold for hold in self.ajar if not hold.stops(command)]
 
 
 async def give_way(_moment: str) -> None:
@@ -81,7 +86,7 @@ class FakeLedger:
     """The port `Ledger` on dictionaries.
 
     `step` is awaited before and after every transaction with "before transact", "after transact", and so on:
-    a test can crash, delay or order there. `durable` may be looked at and, for holds, added to.
+    a test can crash, delay or order there. `durable` may be looked at.
     """
 
     def __init__(self, *, step: Step = give_way, durable: Durable | None = None) -> None:
@@ -89,6 +94,7 @@ class FakeLedger:
         self._step = step
         self._closed = False
         self._session: Session | None = None
+        self._gate = Gate()
         self._last_served: dict[RoomKey, str] = {}
         self._touched: Counter[str] = Counter({"commands": 0, "outbox": 0})
         self._events = {topic: asyncio.Event() for topic in self._touched}
@@ -147,6 +153,7 @@ class FakeLedger:
             if self._session != session:
                 raise UnavailableError("ledger", f"session {session.fence} of {session.owner} has ended")
             claimed: list[Command] = []
+            self._gate = self._open_gate(now)
             for room in rooms:
                 taken = self._fill(now, room)
                 claimed += [self._put_command(replace(command, owner=session.fence)) for command in taken]
@@ -158,31 +165,51 @@ class FakeLedger:
 
         return await self._transaction("claim", work)
 
+    def _open_gate(self, now: float) -> Gate:
+        """A hold's probe is lost when it has ended or can't come; one matching command at a time stands in for it."""
+        gate = Gate()
+        for hold in self.durable.holds.values():
+            if hold.released_at is None:
+                gate.probes |= {hold.probe} - {None}
+                (gate.ajar if self._lets_one_through(hold, now) else gate.closed).append(hold)
+        return gate
+
+    def _lets_one_through(self, hold: Hold, now: float) -> bool:
+        if hold.probe is None:
+            return False
+        probe = self._unfinished.get(hold.probe)
+        if probe is not None and probe.due_at is not None and not self._blocked(probe, now):
+            return False
+        scope = replace(hold, probe=None)
+        busy = (c for c in self._unfinished.values() if c.owner is not None or c.state is CommandState.IN_FLIGHT)
+        return not any(scope.stops(c) for c in busy)
+
     def _fill(self, now: float, room: ClaimRoom) -> list[Command]:
-        key = (room.quota_group, room.operation, str(room.lane))
+        gate, key = self._gate, (room.quota_group, room.operation, str(room.lane))
         mine = [c for c in self._unfinished.values() if (c.quota_group, c.operation, str(c.lane)) == key]
         due = [c for c in mine if _waits(c) and c.due_at is not None and c.due_at <= now]
         queues: dict[str, list[Command]] = defaultdict(list)
-        for command in sorted(due, key=lambda c: (c.due_at, c.order.arrival, c.step_no)):
-            if not self._blocked(command, now):
+        for command in sorted(due, key=lambda c: (c.id not in gate.probes, c.due_at, c.order.arrival, c.step_no)):
+            if gate.passes(command) and not self._blocked(command, now):
                 queues[command.account].append(command)
         last = self._last_served.get(key, "")
         taken: list[Command] = []
         busy: set[str] = set()
         while queues and len(taken) < room.room:
             for account in sorted(queues, key=lambda name: (name <= last, name)):
-                free = [c for c in queues[account] if not busy & {c.subject, c.resource}]
+                free = [c for c in queues[account] if not busy & {c.subject, c.resource} and gate.passes(c)]
                 if not free:
                     del queues[account]
                 elif len(taken) < room.room:
                     taken.append(free[0])
+                    gate.taken(free[0])
                     queues[account] = free[1:]
                     busy |= {free[0].subject, free[0].resource}
                     self._last_served[key] = account
         return taken
 
     def _blocked(self, c: Command, now: float) -> bool:
-        return any(hold.stops(c) for hold in self.durable.holds) or any(
+        return any(
             (b.subject == c.subject or b.resource == c.resource) and self._stands_in_the_way(b, c, now)
             for b in self._unfinished.values()
         )
@@ -222,6 +249,20 @@ class FakeLedger:
             return sorted(left, key=lambda c: (c.order.rank, c.step_no, c.id))
 
         return await self._transaction("orphans", work)
+
+    async def regroup(self, groups: Mapping[str, str]) -> int:
+        """Let unfinished commands of these accounts pay to their account's present group; how many changed."""
+
+        def work() -> int:
+            unfinished = list(self._unfinished.values())
+            strayed = [c for c in unfinished if groups.get(c.account, c.quota_group) != c.quota_group]
+            for command in strayed:
+                self._put_command(replace(command, quota_group=groups[command.account]))
+            if strayed:
+                self._touch("commands")
+            return len(strayed)
+
+        return await self._transaction("regroup", work)
 
     async def next_due(self, now: float) -> float | None:
         """When the next command that is not due yet becomes due, if any."""
@@ -269,8 +310,13 @@ class FakeLedger:
             facts=tuple(
                 sorted((f for f in waiting if f.subject in keys.subjects), key=lambda f: (f.received_at, f.id))
             ),
+            holds=tuple(sorted((h for h in self._quarantines() if h.account in keys.accounts), key=lambda h: h.id)),
             next_arrival=self.durable.last_arrival + 1,
         )
+
+    def _quarantines(self) -> Iterable[Hold]:
+        holds = self.durable.holds.values()
+        return (h for h in holds if h.released_at is None and h.kind is HoldKind.QUARANTINE)
 
     def _plans_around(self, keys: Keys) -> set[str]:
         found = {i for i in keys.plans if i in self.durable.plans}
@@ -330,11 +376,12 @@ class FakeLedger:
         for fact in changes.facts:
             kept.facts[fact.id] = fact
             (self._waiting_facts.add if fact.taken_by is None else self._waiting_facts.discard)(fact.id)
+        kept.holds |= {hold.id: hold for hold in changes.holds}
         for letter in changes.dead_letters:
             kept.dead_letters.setdefault((letter.topic, letter.partition, letter.offset, letter.digest), letter)
         kept.acts += changes.acts
         self._put_messages(changes.outbox)
-        if commands:
+        if commands or changes.holds:
             self._touch("commands")
         return changes
 

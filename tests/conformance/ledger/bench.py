@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from service.adapters import ledger_sqlite_rows as rows
 from service.adapters.ledger_sqlite import SqliteLedger
 from service.application.ports import Claim, ClaimRoom, Ledger
 from service.domain.command import Attempt, Command, CommandState, HistoryRow, Lane, Session
-from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage
+from service.domain.ledger_state import Changes, Hold, HoldKind, Keys, Known, OutboxMessage
 from tests.builders import CREATE, GROUP, NOW, make_plan
-from tests.fakes.ledger import FakeLedger, Hold
+from tests.fakes.ledger import FakeLedger
 
 APPLY = "tencent_ccc.CreateOwnNumberApply"
 
@@ -27,10 +26,6 @@ class Bench(Protocol):
 
     async def reopen(self) -> Ledger:
         """As after the end of the process; what was acknowledged is there."""
-        ...
-
-    async def hold(self, **scope: str) -> None:
-        """Stop what matches."""
         ...
 
     async def close(self) -> None:
@@ -50,9 +45,6 @@ class FakeBench:
         self._fake = self._fake.reopen()
         return self._fake
 
-    async def hold(self, **scope: str) -> None:
-        self._fake.durable.holds.append(Hold(**scope))
-
     async def close(self) -> None:
         await self._fake.close()
 
@@ -70,12 +62,6 @@ class SqliteBench:
         self._sqlite = await SqliteLedger.open(self._path)
         return self._sqlite
 
-    async def hold(self, **scope: str) -> None:
-        columns = ", ".join(["kind", "reason", "actor", "created_at", *scope])
-        await self._sqlite._thread.run(
-            lambda c: c.execute(rows.insert("holds", columns), ("hold", "test", "test", NOW, *scope.values())).rowcount
-        )
-
     async def close(self) -> None:
         await self._sqlite.close()
 
@@ -92,6 +78,18 @@ async def put_work(ledger: Ledger, *commands: Command) -> None:
         for c in commands
     }
     await put(ledger, plans=plans.values(), commands=commands)
+
+
+def make_hold(number: int = 1, **fields: Any) -> Hold:
+    """A standing quarantine of everything; name its scope and probe."""
+    defaults = {
+        "id": f"hold-{number}",
+        "kind": HoldKind.QUARANTINE,
+        "reason": "credentials:AuthFailure",
+        "actor": "cordboard",
+        "created_at": NOW,
+    }
+    return Hold(**{**defaults, **fields})
 
 
 async def known(ledger: Ledger, **keys: set[Any]) -> Known:

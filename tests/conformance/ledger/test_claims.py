@@ -9,11 +9,13 @@ import pytest
 
 from service.application.ports import Claim, ClaimRoom, Ledger, UnavailableError
 from service.domain.command import CommandState, Lane, Session, WaitCause
+from service.domain.ledger_state import HoldKind
 from tests.builders import CREATE, GROUP, NOW, make_binding, make_command, make_order, make_plan
 from tests.conformance.ledger.bench import (
     APPLY,
     Bench,
     claimed,
+    make_hold,
     put,
     put_work,
     room,
@@ -107,9 +109,7 @@ async def test_only_the_owner_releases_and_never_what_is_marked(ledger: Ledger, 
     assert owners == [None, another.owner, marked.owner]
 
 
-async def test_only_due_unfinished_commands_not_in_flight_are_claimed(
-    ledger: Ledger, session: Session
-) -> None:
+async def test_only_due_unfinished_commands_not_in_flight_are_claimed(ledger: Ledger, session: Session) -> None:
     due = make_command(make_plan(1), state=CommandState.WAITING, cause=WaitCause.RETRY)
     others = [
         make_command(make_plan(2), due_at=NOW + 1),
@@ -285,25 +285,25 @@ async def test_a_subject_or_resource_is_claimed_once_in_a_call(ledger: Ledger, s
         {"account": "acme_cn", "operation": CREATE, "subject": "agent:realm/1"},
     ],
 )
-async def test_a_hold_stops_what_matches_all_its_parts(bench: Bench, scope: dict[str, str]) -> None:
-    session = await bench.ledger.open_session("me", NOW)
-    await put_work(bench.ledger, make_command())
+async def test_a_hold_stops_what_matches_all_its_parts(ledger: Ledger, session: Session, scope: dict[str, Any]) -> None:
+    await put_work(ledger, make_command())
 
-    await bench.hold(**scope)
+    await put(ledger, holds=[make_hold(kind=HoldKind.HOLD, **scope)])
 
-    assert await claimed(bench.ledger, session) == []
+    assert await claimed(ledger, session) == []
 
 
 @pytest.mark.parametrize(
     "scope", [{"account": "b"}, {"account": "acme_cn", "operation": APPLY}, {"subject": "agent:realm/2"}]
 )
-async def test_a_hold_leaves_alone_what_differs_in_one_part(bench: Bench, scope: dict[str, str]) -> None:
-    session = await bench.ledger.open_session("me", NOW)
-    await put_work(bench.ledger, make_command())
+async def test_a_hold_leaves_alone_what_differs_in_one_part(
+    ledger: Ledger, session: Session, scope: dict[str, Any]
+) -> None:
+    await put_work(ledger, make_command())
 
-    await bench.hold(**scope)
+    await put(ledger, holds=[make_hold(kind=HoldKind.HOLD, **scope)])
 
-    assert len(await claimed(bench.ledger, session)) == 1
+    assert len(await claimed(ledger, session)) == 1
 
 
 async def test_blocked_work_never_hides_free_work_behind_it(ledger: Ledger, session: Session) -> None:

@@ -16,7 +16,7 @@ from service.adapters.ledger_sqlite import SqliteLedger
 from service.application.ports import ClaimRoom, CommandQuery, Ledger, UnavailableError
 from service.domain.binding import BindingState
 from service.domain.command import CommandState, Lane, PlanState, Session
-from service.domain.ledger_state import Changes, Fact, Keys, Known, OutboxMessage
+from service.domain.ledger_state import Changes, Fact, Hold, HoldKind, Keys, Known, OutboxMessage
 from tests.builders import CREATE, GROUP, NOW, make_binding, make_command, make_event, make_order, make_plan
 from tests.fakes.ledger import FakeLedger
 
@@ -42,6 +42,7 @@ commands = st.builds(
     effective_at=times,
     owner=st.sampled_from((None, None, None, 1, 2)),
     attempts=st.sampled_from((0, 0, 1)),
+    quota_group=st.sampled_from((GROUP, GROUP, GROUP, "former")),
 )
 plans = st.builds(
     lambda number, state, subject: make_plan(number, state=state, subject=subject),
@@ -78,6 +79,21 @@ messages = st.builds(
     order_by=st.just("x"),
     created_at=st.just(NOW),
 )
+command_ids = st.builds(lambda plan, step_no: f"plan-{plan:06d}-{step_no}", numbers, st.integers(0, 1))
+holds = st.builds(
+    Hold,
+    id=st.sampled_from(("h1", "h2", "h3")),
+    kind=st.sampled_from((HoldKind.QUARANTINE, HoldKind.QUARANTINE, HoldKind.HOLD)),
+    reason=st.just("sick"),
+    actor=st.just("cordboard"),
+    created_at=st.just(NOW),
+    account=st.sampled_from(("a", "a", "b", None)),
+    operation=st.sampled_from((None, None, CREATE, "tencent_ccc.Other")),
+    subject=st.one_of(st.none(), st.none(), subjects),
+    resource=st.one_of(st.none(), st.none(), resources),
+    probe=st.one_of(command_ids, command_ids, st.just("unknown"), st.none()),
+    released_at=st.sampled_from((None, None, None, NOW)),
+)
 changes = st.builds(
     lambda made, events, **rows: (Changes(**rows, events=tuple(map(make_event, events))), made),
     st.booleans(),
@@ -86,10 +102,12 @@ changes = st.builds(
     commands=st.lists(commands, max_size=4, unique_by=lambda c: c.id).map(tuple),
     bindings=st.lists(bindings, max_size=2, unique_by=lambda b: (b.subject, b.generation)).map(tuple),
     facts=st.lists(facts, max_size=2, unique_by=lambda f: f.id).map(tuple),
+    holds=st.one_of(st.just(()), st.lists(holds, max_size=2, unique_by=lambda h: h.id).map(tuple)),
     outbox=st.lists(messages, max_size=2, unique_by=lambda m: m.id).map(tuple),
 )
 keys = st.builds(
     Keys,
+    accounts=st.frozensets(st.sampled_from(("a", "b")), max_size=2),
     events=st.frozensets(numbers.map(lambda n: ("urn:hr", f"event-{n}")), max_size=2),
     subjects=st.frozensets(subjects, max_size=2),
     resources=st.frozensets(resources, max_size=2),
@@ -103,6 +121,7 @@ operations = st.lists(
         st.tuples(st.just("transact"), st.tuples(keys, changes)),
         st.tuples(st.just("claim"), st.tuples(st.sampled_from((NOW, NOW + 1)), st.integers(1, 3))),
         st.tuples(st.just("release"), st.lists(numbers.map(lambda n: f"plan-{n:06d}-0"), max_size=2)),
+        st.tuples(st.just("regroup"), st.dictionaries(st.sampled_from(("a", "b")), st.sampled_from((GROUP, "former")))),
         st.tuples(st.just("open_session"), st.none()),
         st.tuples(st.just("orphans"), st.none()),
         st.tuples(st.just("next_due"), st.sampled_from((NOW - 2, NOW, NOW + 1))),
@@ -149,8 +168,13 @@ class Driver:
 
     async def _claim(self, argument: Any) -> object:
         now, number = argument
-        room = ClaimRoom(quota_group=GROUP, operation=CREATE, lane=Lane.LIVE, room=number)
-        return list(await self.ledger.claim(self._session, now, (room,)))
+        rooms = [
+            ClaimRoom(quota_group=group, operation=CREATE, lane=Lane.LIVE, room=number) for group in (GROUP, "former")
+        ]
+        return list(await self.ledger.claim(self._session, now, rooms))
+
+    async def _regroup(self, groups: dict[str, str]) -> int:
+        return await self.ledger.regroup(groups)
 
     async def _release(self, argument: list[str]) -> None:
         await self.ledger.release(self._session, argument)

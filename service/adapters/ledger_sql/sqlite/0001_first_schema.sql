@@ -213,9 +213,9 @@ CREATE TABLE quota_slots (
     PRIMARY KEY (quota_group, operation)
 ) STRICT, WITHOUT ROWID;
 
--- A row without released_at stops every command that matches all of its columns that are set.
+-- A row without released_at stops every command that matches all of its scopes that are set, except its probe.
 CREATE TABLE holds (
-    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          TEXT PRIMARY KEY,
     kind        TEXT NOT NULL CHECK (kind IN ('hold', 'quarantine')),
     account     TEXT,
     operation   TEXT,
@@ -224,7 +224,8 @@ CREATE TABLE holds (
     reason      TEXT NOT NULL,
     actor       TEXT NOT NULL,
     created_at  REAL NOT NULL,
-    released_at REAL
+    released_at REAL,
+    probe       TEXT
 ) STRICT;
 CREATE INDEX holds_standing ON holds (account, operation) WHERE released_at IS NULL;
 
