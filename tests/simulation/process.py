@@ -24,7 +24,7 @@ from service.application.present_reader import BatchingPresentReader
 from service.application.rounds import Stopping
 from service.application.settlement import Settlement
 from service.application.takeover import take_over
-from service.domain.command import Command, Session
+from service.domain.command import Session
 from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage
 from service.domain.outcome import Call, Reply
 from service.domain.planning import PlanningPolicy, TopicDefaults
@@ -66,6 +66,7 @@ def accounts() -> Mapping[str, Any]:
                 "secret_key": "FakeSecretKeyForTestsOnly",
                 "numbers": NUMBERS,
                 "quotas": {"default": TENCENT_RATE},
+                "quota_group": "tencent",
             }
         ),
         "acme_hw": HuaweiAiccAccount.model_validate(
@@ -75,6 +76,7 @@ def accounts() -> Mapping[str, Any]:
                 "app_key": "FAKE-app-key",
                 "app_secret": "FAKE-app-secret",
                 "quotas": {"default": HUAWEI_RATE},
+                "quota_group": "huawei",
             }
         ),
     }
@@ -308,18 +310,10 @@ class SimulatedLedger(FakeLedger):
         return result
 
     async def claim(self, session: Session, now: float, rooms: Sequence[ClaimRoom]) -> Sequence[Claim]:
-        """As the base does; remembers as of when."""
+        """As the base does; remembers as of when, and asks only for rooms that somebody waits for."""
         self._looked_at = now
-        return await super().claim(session, now, rooms)
-
-    def _fill(self, now: float, room: ClaimRoom) -> list[Command]:
-        """As the base does, but at once where nobody waits for the room."""
-        if all(
-            c.operation != room.operation or c.lane is not room.lane or c.owner is not None
-            for c in self._unfinished.values()
-        ):
-            return []
-        return super()._fill(now, room)
+        waiting = {(c.operation, c.lane) for c in self._unfinished.values() if c.owner is None}
+        return await super().claim(session, now, [room for room in rooms if (room.operation, room.lane) in waiting])
 
     def subscribe(self, topic: str) -> Callable[[], Any]:
         """Wait for the next commit that touched the topic, or until something becomes due."""
@@ -390,7 +384,7 @@ class Client:
                 answer.set_result(value)
 
         command, attempt = life.world.sending(call)
-        request = Request(call, life.loop.monotonic, resource_of(call), command, attempt, reply)
+        request = Request(call, life.loop.monotonic, resource_of(call), command, attempt, life.world.lives, reply)
         self._vendors.receive(request)
         value = await answer
         await life.point("after exchange")

@@ -14,6 +14,8 @@ import orjson
 
 from contracts.inbound import INBOUND
 
+REVISIONS_COME_LATE: Final = False
+"""True: a lower revision may come after a higher one."""
 NOW: Final = 1_800_000_000.0
 MOST_COMMANDS: Final = 20
 CHANGED: Final = "hr.agent.changed.v1"
@@ -242,7 +244,7 @@ class _Town:
         if about not in self.by_revision:
             self.by_revision[about] = [random.randint(1, 9), 1] if random.random() < 0.3 else []
         if revisions := self.by_revision[about]:
-            revisions[0] += random.choice((1, 1, 2, -1))
+            revisions[0] += random.choice((1, 1, 2, -1 if REVISIONS_COME_LATE else 1))
             data["revision"] = max(1, revisions[0])
         elif random.random() < 0.05:
             moment = datetime.fromtimestamp(NOW + self.at + random.choice((-60.0, 3.0, 20.0)), UTC)

@@ -56,6 +56,7 @@ class Request:
     resource: str | None
     command: str | None
     attempt: int
+    life: int
     reply: Callable[[Reply], None]
     arrived_at: float | None = None
     applied: bool = False
@@ -93,6 +94,7 @@ class Vendors:
     applications: list[Application] = field(default_factory=list)
     faults_left: int = 0
     on_effect: Callable[[Request], None] = lambda request: None
+    on_fault: Callable[[], None] = lambda: None
     on_moment: Callable[[str], None] = lambda name: None
 
     def __post_init__(self) -> None:
@@ -120,6 +122,7 @@ class Vendors:
         if self.faults_left <= 0 or self.random.random() >= self.scenario.vendor_trouble:
             return None
         self.faults_left -= 1
+        self.on_fault()
         kinds = ["lost_before", "unreached", "throttled", "db_before", "gateway", "late"]
         if request.name in WRITES:
             kinds += ["lost_after", "lost_after", "db_after", "gateway_after", "late"]
@@ -245,7 +248,7 @@ class Vendors:
         application.verdict = fate.verdict
         if fate.verdict == "approved":
             resource = f"number:acme_cn/{application.number}"
-            since = self.loop.monotonic + fate.listed_after
+            since = self.loop.monotonic + fate.listed_after - (0.0 if OWN_WORK_LAGS else self.scenario.read_lag)
             self.past.setdefault(resource, []).append((since, {"URL": None}))
         if fate.told:
             self.tell(application.number, fate.verdict, application.apply_id if fate.with_apply_id else None)
