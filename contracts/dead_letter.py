@@ -27,6 +27,7 @@ class DeadLetterReason(StrEnum):
     UNKNOWN_VERSION = "unknown_version"
     INVALID_FIELD = "invalid_field"
     ID_REUSED = "id_reused"
+    NOT_TAKEN_IN = "not_taken_in"
 
 
 REASONS: Final[Mapping[DeadLetterReason, str]] = MappingProxyType(
@@ -40,6 +41,7 @@ REASONS: Final[Mapping[DeadLetterReason, str]] = MappingProxyType(
         DeadLetterReason.UNSUPPORTED_FORMAT: "A CloudEvent in a format other than JSON, or a batch of several.",
         DeadLetterReason.UNKNOWN_VERSION: "A type of ours in a version that is not known.",
         DeadLetterReason.INVALID_FIELD: "A field or attribute is missing or malformed; the field header names it.",
+        DeadLetterReason.NOT_TAKEN_IN: "A fault inside Cordboard: the record may be good; write it to its topic again.",
         DeadLetterReason.ID_REUSED: "Source and id were seen before with other content; the first one counts.",
     }
 )

@@ -7,15 +7,21 @@ stands for is durable.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
-from service.application.ports import Clock, EventSource, Ledger
+from contracts.dead_letter import DeadLetterReason
+from service.application.ports import Clock, EventSource, Ledger, UnavailableError
 from service.application.rounds import Stopping, keep_going
 from service.application.telemetry import Telemetry
 from service.application.topic_brakes import TopicBrakes
 from service.domain.brake import DEFAULT_BRAKE, BrakePolicy
 from service.domain.ledger_state import Changes
-from service.domain.record_reading import Ignored, Reading, Record, Understood, read_record
+from service.domain.record_reading import Defect, Ignored, Reading, Record, Understood, read_record
 from service.domain.taking_in import IntakePolicy, ReadRecord, keys_of, take_in
+
+NOT_TAKEN_IN: Final = Defect(
+    reason=DeadLetterReason.NOT_TAKEN_IN, field=None, message="a fault inside Cordboard; the record may be good"
+)
 
 
 class Intake:
@@ -90,6 +96,34 @@ class Intake:
         )
 
     async def _store(self, batch: Sequence[ReadRecord]) -> None:
+        """Store a batch. If a record in it meets a fault of ours, the others are stored without it, and it is kept."""
+        try:
+            await self._store_together(batch)
+        except UnavailableError:
+            raise
+        except Exception as bug:  # noqa: BLE001 - one record must not stop its topic; it is logged and kept
+            self._telemetry.count("loop_failures_total", loop="intake", part="bug")
+            self._telemetry.log("error", "a batch met a fault of ours", records=len(batch), exc_info=bug)
+            for item in batch:
+                await self._store_alone(item)
+
+    async def _store_alone(self, item: ReadRecord) -> None:
+        try:
+            await self._store_together([item])
+        except UnavailableError:
+            raise
+        except Exception as bug:  # noqa: BLE001 - as above: the guilty one becomes a dead letter
+            self._telemetry.log(
+                "error",
+                "a record can't be taken in for a fault of ours",
+                topic=item.record.topic,
+                partition=item.record.partition,
+                offset=item.record.offset,
+                exc_info=bug,
+            )
+            await self._store_together([ReadRecord(item.record, NOT_TAKEN_IN)])
+
+    async def _store_together(self, batch: Sequence[ReadRecord]) -> None:
         now = self._clock.now()
         begun = self._clock.monotonic()
         changes = await self._ledger.transact(

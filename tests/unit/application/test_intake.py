@@ -11,7 +11,9 @@ from service.application.intake import Intake
 from service.application.ports import UnavailableError
 from service.application.rounds import Stopping
 from service.domain.brake import BrakePolicy
-from service.domain.record_reading import Record
+from service.domain.ledger_state import Changes, Known
+from service.domain.record_reading import Record, Understood
+from service.domain.taking_in import IntakePolicy, ReadRecord, take_in
 from tests.fakes.clock import VirtualClock
 from tests.fakes.kafka import FakeEventSource
 from tests.fakes.ledger import FakeLedger
@@ -87,13 +89,15 @@ async def test_batch_that_could_not_be_stored_is_kept_and_tried_again(
     assert len(ledger.durable.plans) == 1
 
 
-async def test_batch_is_kept_after_a_bug_too(intake: Intake, source: FakeEventSource, doings: Doings) -> None:
+async def test_batch_that_met_a_passing_bug_is_stored_one_by_one(
+    intake: Intake, source: FakeEventSource, ledger: FakeLedger, doings: Doings
+) -> None:
     source.add(hired(1))
+    source.add(hired(2))
     doings.trouble["before transact"] = [KeyError("x")]
-    with pytest.raises(KeyError):
-        await intake.run_once()
-    assert source.committed == []
-    assert await intake.run_once() == 1
+    assert await intake.run_once() == 2
+    assert len(ledger.durable.plans) == 2
+    assert ledger.durable.outbox == {}
 
 
 async def test_records_are_counted_once_however_often_their_batch_is_tried(
@@ -401,3 +405,42 @@ async def test_share_of_one_lets_everything_go_to_the_dead_letter_topic(
     intake = Intake(source=source, ledger=ledger, clock=clock, telemetry=telemetry, policy=POLICY, brake=brake)
     await paused_intake(intake, source)
     assert len(source.committed) == 100
+
+
+# ---------------------------------------------------------------------- faults of ours
+
+
+async def test_record_that_meets_a_fault_of_ours_is_kept_aside_and_the_others_go_on(
+    intake: Intake,
+    ledger: FakeLedger,
+    source: FakeEventSource,
+    telemetry: RecordingTelemetry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def faulty(known: Known, batch: Sequence[ReadRecord], policy: IntakePolicy, now: float) -> Changes:
+        if any(isinstance(i.reading, Understood) and i.reading.event.id == "hire-2" for i in batch):
+            raise KeyError("a bug")
+        return take_in(known, batch, policy, now)
+
+    monkeypatch.setattr("service.application.intake.take_in", faulty)
+    for number in (1, 2, 3):
+        source.add(hired(number))
+    assert await intake.run_once() == 3
+    assert {plan.event_id for plan in ledger.durable.plans.values()} == {"hire-1", "hire-3"}
+    (letter,) = [m for m in ledger.durable.outbox.values() if m.topic == "dlq.hr.events"]
+    assert dict(letter.headers)["cordboard_class"] == b"not_taken_in"
+    assert letter.value is not None
+    assert b"hire-2" in letter.value, "byte for byte"
+    assert telemetry.counted("dead_letters_total", topic="hr.events", reason="not_taken_in") == 1
+    assert len(source.committed) == 3
+
+
+async def test_ledger_that_is_away_is_no_fault_of_a_record(
+    intake: Intake, ledger: FakeLedger, source: FakeEventSource, doings: Doings
+) -> None:
+    source.add(hired(1))
+    doings.trouble["before transact"] = [AWAY]
+    with pytest.raises(UnavailableError):
+        await intake.run_once()
+    assert await intake.run_once() == 1
+    assert ledger.durable.outbox == {}
