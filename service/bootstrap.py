@@ -61,6 +61,9 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
         session = await ledger.open_session(f"{socket.gethostname()}:{os.getpid()}", clock.now())
         telemetry.health("ledger", ready=True)
         accounts = settings.accounts
+        moved = await ledger.regroup({name: account.group() for name, account in accounts.items()})
+        if moved:
+            telemetry.log("info", "commands pay to their account's present quota group", commands=moved)
         clients = await _open_vendors(opened, settings, accounts, clock)
         await take_over(
             ledger=ledger,

@@ -22,6 +22,7 @@ from service.application.ports import ClaimRoom
 from service.domain.command import CommandState, Lane, PlanState
 from service.domain.ledger_state import Changes, Keys, Known
 from tests.builders import CREATE, GROUP, NOW, make_binding, make_command, make_plan
+from tests.conformance.ledger.bench import make_hold
 
 FINISHED = 20_000
 DUE = ("commands_due", "commands_live_of_subject", "commands_live_of_resource")
@@ -134,3 +135,21 @@ async def test_finished_work_costs_claims_and_intake_nothing(path: Path) -> None
 
     assert taken == [20, 20, 20, 20, 20, 0]
     assert took < 1.0  # about 0.02 s; reading every finished row once a call would take more than this
+
+
+async def test_the_stopped_work_of_an_account_costs_claims_nothing(tmp_path: Path) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "ledger.db")
+    session = await ledger.open_session("me", NOW)
+    plans = [make_plan(number) for number in range(5_000)]
+    stopped = tuple(make_command(plan) for plan in plans)
+    hold = make_hold(account=stopped[0].account, probe=stopped[-1].id)
+    await ledger.transact(Keys(), lambda _: Changes(plans=tuple(plans), commands=stopped, holds=(hold,)))
+    room = ClaimRoom(quota_group=GROUP, operation=CREATE, lane=Lane.LIVE, room=200)
+
+    started = time.perf_counter()
+    taken = [[claim.command.id for claim in await ledger.claim(session, NOW, (room,))] for _ in range(100)]
+    took = time.perf_counter() - started
+    await ledger.close()
+
+    assert taken == [[hold.probe]] + [[]] * 99
+    assert took < 0.5  # about 0.03 s; reading a page of stopped work for every claim would take more than this
