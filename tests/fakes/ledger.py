@@ -27,6 +27,7 @@ from service.domain.ledger_state import (
     StoredEvent,
 )
 from service.domain.outcome import Json
+from tests.fakes.gate import Gate
 
 T = TypeVar("T")
 V = TypeVar("V", StoredEvent, Command, Binding)
@@ -57,24 +58,6 @@ class Durable:
     fence: int = 0
     last_arrival: int = 0
     last_seq: int = 0
-
-
-@dataclass(slots=True)
-class Gate:
-    """The holds that stand: closed ones let only their probe through, those ajar one command, which closes them."""
-
-    closed: list[Hold] = field(default_factory=list)
-    ajar: list[Hold] = field(default_factory=list)
-    probes: set[str | None] = field(default_factory=set)
-
-    def passes(self, command: Command) -> bool:
-        """True if no hold stops the command now."""
-        return not any(hold.stops(command) for hold in self.closed)
-
-    def taken(self, command: Command) -> None:
-        """Close what was ajar for the command."""
-        self.closed += [hold for hold in self.ajar if hold.stops(command)]
-        self.ajar = [hold for hold in self.ajar if not hold.stops(command)]
 
 
 async def give_way(_moment: str) -> None:
