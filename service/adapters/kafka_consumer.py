@@ -19,6 +19,7 @@ from service.application.telemetry import Telemetry
 from service.domain.record_reading import Record
 
 POLL_MS: Final = 500
+HEARTBEAT_MS: Final = 3_000  # or thrice in a session, where that is shorter: else the group forgets its member
 PROBE_SECONDS: Final = 5.0
 START_SECONDS: Final = 10.0
 COMMIT_SECONDS: Final = 3.0  # without a coordinator aiokafka would try for ever
@@ -49,6 +50,7 @@ class KafkaEventSource:
         self._telemetry = telemetry
         self._limits = {
             "session_timeout_ms": session_timeout_ms,
+            "heartbeat_interval_ms": min(HEARTBEAT_MS, session_timeout_ms // 3),
             "max_poll_interval_ms": max_poll_interval_ms,
             "max_poll_records": max_poll_records,
         }
