@@ -158,14 +158,11 @@ class FakeLedger:
         return gate
 
     def _lets_one_through(self, hold: Hold, now: float) -> bool:
-        if hold.probe is None:
+        probe = self._unfinished.get(hold.probe or "")
+        if hold.probe is None or (probe and probe.due_at is not None and not self._blocked(probe, now)):
             return False
-        probe = self._unfinished.get(hold.probe)
-        if probe is not None and probe.due_at is not None and not self._blocked(probe, now):
-            return False
-        scope = replace(hold, probe=None)
         busy = (c for c in self._unfinished.values() if c.owner is not None or c.state is CommandState.IN_FLIGHT)
-        return not any(scope.stops(c) for c in busy)
+        return not any(replace(hold, probe=None).stops(c) for c in busy)
 
     def _fill(self, now: float, room: ClaimRoom) -> list[Command]:
         gate, key = self._gate, (room.quota_group, room.operation, str(room.lane))
@@ -241,7 +238,6 @@ class FakeLedger:
             strayed = [c for c in unfinished if groups.get(c.account, c.quota_group) != c.quota_group]
             for command in strayed:
                 self._put_command(replace(command, quota_group=groups[command.account]))
-            if strayed:
                 self._touch("commands")
             return len(strayed)
 
@@ -293,13 +289,13 @@ class FakeLedger:
             facts=tuple(
                 sorted((f for f in waiting if f.subject in keys.subjects), key=lambda f: (f.received_at, f.id))
             ),
-            holds=tuple(sorted((h for h in self._quarantines() if h.account in keys.accounts), key=lambda h: h.id)),
+            holds=self._quarantines(keys.accounts),
             next_arrival=self.durable.last_arrival + 1,
         )
 
-    def _quarantines(self) -> Iterable[Hold]:
-        holds = self.durable.holds.values()
-        return (h for h in holds if h.released_at is None and h.kind is HoldKind.QUARANTINE)
+    def _quarantines(self, accounts: Iterable[str]) -> tuple[Hold, ...]:
+        standing = (h for _, h in sorted(self.durable.holds.items()) if h.released_at is None)
+        return tuple(h for h in standing if h.kind is HoldKind.QUARANTINE and h.account in accounts)
 
     def _plans_around(self, keys: Keys) -> set[str]:
         found = {i for i in keys.plans if i in self.durable.plans}

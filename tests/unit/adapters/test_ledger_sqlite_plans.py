@@ -13,7 +13,6 @@ import pytest
 
 from service.adapters import ledger_sqlite_claims as claims
 from service.adapters import ledger_sqlite_file as file
-from service.adapters import ledger_sqlite_gate as gate
 from service.adapters import ledger_sqlite_listings as listings
 from service.adapters import ledger_sqlite_rows as rows
 from service.adapters import ledger_sqlite_state as state
@@ -71,9 +70,9 @@ def connection(request: pytest.FixtureRequest, path: Path) -> Iterator[sqlite3.C
         (claims.RELEASE_COMMANDS, ("commands_claimed",)),
         (claims.SELECT_NEXT_SLOT, ("PRIMARY KEY",)),
         (claims.REGROUP_COMMANDS, ("commands_live_of_subject",)),
-        (gate.SELECT_STANDING, ("holds_standing",)),
-        (gate.SELECT_PROBES, PROBES),
-        (gate.IS_UNDER_WAY, ("commands_claimed", "commands_in_flight")),
+        (claims.SELECT_STANDING, ("holds_standing",)),
+        (claims.SELECT_PROBES, PROBES),
+        (claims.IS_UNDER_WAY, ("commands_claimed", "commands_in_flight")),
         (listings.SELECT_UNPUBLISHED, ("outbox_unpublished",)),
         (listings.MARK_PUBLISHED, ("sqlite_autoindex_outbox_2", "sqlite_autoindex_outbox_1")),
         (listings.COUNT_UNFINISHED, ("commands_by_state",)),
