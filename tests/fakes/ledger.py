@@ -293,7 +293,7 @@ class FakeLedger:
             next_arrival=self.durable.last_arrival + 1,
         )
 
-    def _quarantines(self, accounts: Iterable[str]) -> tuple[Hold, ...]:
+    def _quarantines(self, accounts: frozenset[str]) -> tuple[Hold, ...]:
         standing = (h for _, h in sorted(self.durable.holds.items()) if h.released_at is None)
         return tuple(h for h in standing if h.kind is HoldKind.QUARANTINE and h.account in accounts)
 
