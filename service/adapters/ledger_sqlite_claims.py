@@ -43,7 +43,8 @@ ORDER BY account LIMIT 1
 """
 # Unfinished work `b` stands in the way of `c` while it is busy, or is an earlier step of the same plan, or belongs
 # to another plan that has begun or comes earlier (and is effective). A plan that has begun waits for no other plan
-# that is not busy: whoever was parked behind it would wait for ever.
+# that is not busy: whoever was parked behind it would wait for ever. For the same reason parked work stands in nobody's
+# way: what it waits for does, or it waits for `c` itself, which was claimed when it came and then handed back unsent.
 STANDS_IN_THE_WAY = """
     b.live = 1 AND b.id <> c.id AND b.state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
     AND (
@@ -55,7 +56,9 @@ STANDS_IN_THE_WAY = """
                             WHERE p.plan_id = c.plan_id AND (p.owner IS NOT NULL OR p.attempts > 0))
             AND (
                 ((b.order_at, b.arrival) < (c.order_at, c.arrival)
-                 AND (b.effective_at IS NULL OR b.effective_at <= :now))
+                 AND (b.effective_at IS NULL OR b.effective_at <= :now)
+                 AND NOT EXISTS (SELECT 1 FROM commands AS p INDEXED BY commands_of_plan
+                                 WHERE p.plan_id = b.plan_id AND p.state = 'waiting' AND p.cause = 'earlier_work'))
                 OR EXISTS (SELECT 1 FROM commands AS p INDEXED BY commands_of_plan
                            WHERE p.plan_id = b.plan_id AND (p.owner IS NOT NULL OR p.attempts > 0))
             )

@@ -12,7 +12,7 @@ import orjson
 
 from service.application.ports import Claim, ClaimRoom, CommandQuery, CommandStory, UnavailableError
 from service.domain.binding import Binding
-from service.domain.command import Attempt, Command, CommandState, HistoryRow, Plan, PlanState, Session
+from service.domain.command import Attempt, Command, CommandState, HistoryRow, Plan, PlanState, Session, WaitCause
 from service.domain.ledger_state import (
     Act,
     Changes,
@@ -204,7 +204,12 @@ class FakeLedger:
         if self._begun(c.plan_id):
             return False
         effective = b.effective_at is None or b.effective_at <= now
-        return self._begun(b.plan_id) or (effective and b.order.rank < c.order.rank)
+        ahead = effective and b.order.rank < c.order.rank and not self._parked(b.plan_id)
+        return self._begun(b.plan_id) or ahead
+
+    def _parked(self, plan_id: str) -> bool:
+        commands = self._commands_of(plan_id)
+        return any(c.state is CommandState.WAITING and c.cause is WaitCause.EARLIER_WORK for c in commands)
 
     def _begun(self, plan_id: str) -> bool:
         return any(c.owner is not None or c.attempts > 0 for c in self._commands_of(plan_id))

@@ -259,6 +259,19 @@ async def test_a_plan_that_has_begun_goes_on_before_earlier_work_that_came_late(
     assert await claimed(ledger, session) == [following.id]
 
 
+async def test_work_handed_back_unsent_is_not_held_up_by_earlier_work_that_was_parked_behind_it(
+    ledger: Ledger, session: Session
+) -> None:
+    parked = make_plan(2, subject="the:same", order=make_order(2, at=1))
+    waiting = {"state": CommandState.WAITING, "due_at": None, "subject": "the:same"}
+    first = make_command(parked, 0, cause=WaitCause.EARLIER_WORK, **waiting)
+    following = make_command(parked, 1, cause=WaitCause.EARLIER_STEP, **waiting)
+    back = make_command(make_plan(1, order=make_order(1, at=2)), subject="the:same", retries=1)
+    await put_work(ledger, first, following, back)
+
+    assert await claimed(ledger, session) == [back.id]
+
+
 async def test_a_subject_or_resource_is_claimed_once_in_a_call(ledger: Ledger, session: Session) -> None:
     # not effective yet, though due: neither holds the other up by order
     fields: dict[str, Any] = {"effective_at": NOW + 9}
