@@ -28,7 +28,7 @@ from service.application.ports import (
     VendorClient,
     VendorOperation,
 )
-from service.application.rounds import Stopping, keep_going
+from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going
 from service.application.telemetry import Telemetry
 from service.domain.account import Account
 from service.domain.command import Command, CommandState, Lane, Session
@@ -94,19 +94,27 @@ class Execution:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._sending: set[str] = set()
 
-    async def run(self, stopping: Stopping) -> None:
+    async def run(self, stopping: Stopping, pulse: Pulse = UNWATCHED) -> None:
         """Execute until asked to stop."""
-        await keep_going(self._round, name="execution", stopping=stopping, clock=self._clock, telemetry=self._telemetry)
+        await keep_going(
+            self._round,
+            name="execution",
+            stopping=stopping,
+            clock=self._clock,
+            telemetry=self._telemetry,
+            pulse=pulse,
+        )
 
     async def run_once(self) -> int:
         """Claim what there is room for and start it; how many commands were claimed."""
         rooms = self._free_rooms()
         if not rooms:
             return 0
-        claims = await self._ledger.claim(self._session, self._clock.now(), rooms)
+        now = self._clock.now()
+        claims = await self._ledger.claim(self._session, now, rooms)
         self._telemetry.health("ledger", ready=True)
         for claim in claims:
-            self._start(claim)
+            self._start(replace(claim, at=now))
         return len(claims)
 
     async def idle(self) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from contracts.dead_letter import DeadLetterReason
 from service.application.ports import Clock, EventSource, Ledger, UnavailableError
-from service.application.rounds import Stopping, keep_going
+from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going
 from service.application.telemetry import Telemetry
 from service.application.topic_brakes import TopicBrakes
 from service.domain.brake import DEFAULT_BRAKE, BrakePolicy
@@ -47,9 +47,16 @@ class Intake:
         self._fetched: Sequence[Record] = ()
         self._held: Sequence[tuple[Record, Reading]] = ()
 
-    async def run(self, stopping: Stopping) -> None:
+    async def run(self, stopping: Stopping, pulse: Pulse = UNWATCHED) -> None:
         """Take in until asked to stop."""
-        await keep_going(self.run_once, name="intake", stopping=stopping, clock=self._clock, telemetry=self._telemetry)
+        await keep_going(
+            self.run_once,
+            name="intake",
+            stopping=stopping,
+            clock=self._clock,
+            telemetry=self._telemetry,
+            pulse=pulse,
+        )
 
     async def run_once(self) -> int:
         """Take in one batch; how many records it had. A batch that could not be stored is kept for the next call."""

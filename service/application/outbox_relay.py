@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from service.application.ports import Clock, Ledger, Publisher, PublishRefusedError
-from service.application.rounds import Stopping, keep_going
+from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going
 from service.application.telemetry import Telemetry
 from service.domain.announcements import bare, without_value
 from service.domain.ledger_state import OutboxMessage
@@ -33,10 +33,15 @@ class OutboxRelay:
         self._changed = ledger.subscribe("outbox")
         self._refused: Counter[str] = Counter()
 
-    async def run(self, stopping: Stopping) -> None:
+    async def run(self, stopping: Stopping, pulse: Pulse = UNWATCHED) -> None:
         """Publish until asked to stop."""
         await keep_going(
-            self._round, name="outbox_relay", stopping=stopping, clock=self._clock, telemetry=self._telemetry
+            self._round,
+            name="outbox_relay",
+            stopping=stopping,
+            clock=self._clock,
+            telemetry=self._telemetry,
+            pulse=pulse,
         )
 
     async def run_once(self) -> int:

@@ -110,11 +110,12 @@ class ClaimRoom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A command this process now owns, with its plan and its subject's binding."""
+    """A command this process now owns, with its plan and its subject's binding; `at` is when it was claimed."""
 
     command: Command
     plan: Plan
     binding: Binding | None
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

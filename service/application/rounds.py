@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from service.application.ports import Clock, UnavailableError
 from service.application.telemetry import Telemetry
@@ -36,12 +36,47 @@ class Stopping:
         await self._asked.wait()
 
 
+class Pulse(Protocol):
+    """Who watches that loops turn."""
+
+    def beat(self, loop: str) -> None:
+        """A loop begins a round."""
+        ...
+
+    def rest(self, loop: str) -> None:
+        """A loop has ended because it was asked to."""
+        ...
+
+
+class Unwatched:
+    """The pulse that nobody feels."""
+
+    def beat(self, loop: str) -> None:
+        """Ignore it."""
+
+    def rest(self, loop: str) -> None:
+        """Ignore it."""
+
+
+UNWATCHED: Final = Unwatched()
+
+
 async def keep_going(
-    round_: Callable[[], Awaitable[object]], *, name: str, stopping: Stopping, clock: Clock, telemetry: Telemetry
+    round_: Callable[[], Awaitable[object]],
+    *,
+    name: str,
+    stopping: Stopping,
+    clock: Clock,
+    telemetry: Telemetry,
+    pulse: Pulse = UNWATCHED,
 ) -> None:
-    """Run rounds until asked to stop. A failing round is logged, counted and tried again after a pause."""
+    """Run rounds until asked to stop. A failing round is logged, counted and tried again after a pause.
+
+    A cancellation that nobody asked this loop for (a client's own task had ended) is such a failure too.
+    """
     pause = FIRST_PAUSE
     while not stopping.asked:
+        pulse.beat(name)
         try:
             await round_()
             pause = FIRST_PAUSE
@@ -49,11 +84,20 @@ async def keep_going(
             telemetry.health(away.part, ready=False, detail=str(away))
             telemetry.count("loop_failures_total", loop=name, part=away.part)
             telemetry.log("warning", "waiting for something that is away", loop=name, part=away.part, reason=str(away))
-            pause = await _pause(pause, clock, stopping)
-        except Exception as bug:  # noqa: BLE001 - the loop must outlive a bug in one round; it is logged and counted
+            pause = await longer_pause(pause, clock, stopping)
+        except (Exception, asyncio.CancelledError) as bug:
+            if _is_cancelled(bug):
+                raise
             telemetry.count("loop_failures_total", loop=name, part="bug")
             telemetry.log("error", "a round failed unexpectedly", loop=name, error=repr(type(bug)), exc_info=bug)
-            pause = await _pause(pause, clock, stopping)
+            pause = await longer_pause(pause, clock, stopping)
+    pulse.rest(name)
+
+
+def _is_cancelled(trouble: BaseException) -> bool:
+    """True if somebody wants this very task to end."""
+    task = asyncio.current_task()
+    return isinstance(trouble, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
 
 
 async def insist(write: Callable[[], Awaitable[T]], *, name: str, clock: Clock, telemetry: Telemetry) -> T:
@@ -70,7 +114,7 @@ async def insist(write: Callable[[], Awaitable[T]], *, name: str, clock: Clock, 
             pause = min(pause * 2, LONGEST_PAUSE)
 
 
-async def _pause(pause: float, clock: Clock, stopping: Stopping) -> float:
+async def longer_pause(pause: float, clock: Clock, stopping: Stopping) -> float:
     """Sleep, but not past a request to stop; the next pause."""
     sleeping = asyncio.ensure_future(clock.sleep(pause))
     asked = asyncio.ensure_future(stopping.wait())

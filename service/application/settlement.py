@@ -91,6 +91,7 @@ class Settlement:
                 chance=chance,
                 policy=self._policy,
                 run=run,
+                claimed_at=claim.at,
             )
             settle(draft, settling)
             return draft.changes()

@@ -78,12 +78,12 @@ def recover(draft: Draft, hold: Hold, command: Command) -> None:
     draft.tell(tell.account_recovered(hold, command, draft.now))
 
 
-def proves_recovery(hold: Hold, command: Command) -> bool:
-    """True if the command was let through although the account was stopped: its verdict is news.
+def was_let_through(hold: Hold, command: Command, claimed_at: float) -> bool:
+    """True if the command was claimed although the account was stopped: what it meets is news.
 
-    What was in flight when the account fell sick may still be answered; that says nothing.
+    What was claimed before the account fell sick may still be answered; that says nothing.
     """
-    return hold.probe == command.id or (command.last_at is not None and command.last_at > hold.created_at)
+    return hold.probe == command.id or claimed_at > hold.created_at
 
 
 def _covers(hold: Hold, command: Command) -> bool:

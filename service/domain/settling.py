@@ -18,7 +18,7 @@ from service.domain.draft import Draft
 from service.domain.ledger_state import Fact
 from service.domain.order import has_begun, is_overtaken, stands_in_the_way
 from service.domain.outcome import ErrorClass, Failure, NotYet, Outcome, Result, StillUnknown, Succeeded, WhenUnclear
-from service.domain.quarantine import QuarantinePolicy, fall_sick, is_verdict, proves_recovery, recover, standing
+from service.domain.quarantine import QuarantinePolicy, fall_sick, is_verdict, recover, standing, was_let_through
 from service.domain.retry import RULES, GiveUp, RetryAt, RetryRule, after, pause
 from service.domain.wanted import given
 
@@ -49,7 +49,8 @@ class Settling:
 
     `created` says that the call that went out was a create after a complete read showed nothing there,
     `when_unclear` how the operation settles a doubt. `chance` in [0, 1) spreads retries. `run` counts the account's
-    failures in a row, this one included, without any verdict of the vendor.
+    failures in a row, this one included, without any verdict of the vendor, `claimed_at` is when the command was
+    claimed (seconds since the epoch).
     """
 
     command: Command
@@ -61,13 +62,14 @@ class Settling:
     policy: SettlingPolicy
     when_unclear: WhenUnclear = WhenUnclear.WATCH  # the one that never sends again
     run: int = 0
+    claimed_at: float = 0.0
 
 
 def settle(draft: Draft, settling: Settling) -> None:
     """Settle a command's outcome in the draft."""
     command, outcome = settling.command, settling.outcome
     if is_verdict(outcome):
-        _perhaps_recovered(draft, command)
+        _perhaps_recovered(draft, settling)
     elif _sickens(draft, settling):
         _wait_in_quarantine(draft, settling)
         return
@@ -88,9 +90,10 @@ def settle(draft: Draft, settling: Settling) -> None:
             _retry_or_fail(draft, settling, outcome)
 
 
-def _perhaps_recovered(draft: Draft, command: Command) -> None:
+def _perhaps_recovered(draft: Draft, settling: Settling) -> None:
+    command = settling.command
     hold = standing(draft, command)
-    if hold is not None and proves_recovery(hold, command):
+    if hold is not None and was_let_through(hold, command, settling.claimed_at):
         recover(draft, hold, command)
 
 
@@ -116,7 +119,7 @@ def _wait_in_quarantine(draft: Draft, settling: Settling) -> None:
     hold = standing(draft, command)
     assert hold is not None, "it has just been found"  # noqa: S101
     assert isinstance(failure, Failure), "nothing else sickens"  # noqa: S101
-    probing = hold.probe == command.id or proves_recovery(hold, command)
+    probing = hold.probe == command.id or was_let_through(hold, command, settling.claimed_at)
     if probing and hold.probe != command.id:
         draft.put_hold(replace(hold, probe=command.id))
     due_at = draft.now + (settling.policy.quarantine.pause(command.retries) if probing else 0.0)

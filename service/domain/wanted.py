@@ -84,6 +84,6 @@ class CalledRouteWanted(Wanted):
 
     access_code: str
     ext_code: str | None = None
-    media_type: int = 5
+    media_type: int | None = None
     device_type: Literal["skill_queue", "ivr"]
     device_id: int

@@ -25,11 +25,11 @@ def purchased(event: NumberPurchased, account: Account) -> Blueprint:
 
 
 def routed(event: NumberRouted, account: Account, held: Binding | None) -> Blueprint:
-    """Ensure the called route of the access code, with the media type it was given before: no event changes it."""
+    """Ensure the called route of the access code, with the media type applied before, else whichever it has."""
     access_code = _access_code(event)
     _refuse_clearing(event, ("route", "ext_code"))
     applied = (held.applied if held is not None else None) or {}
-    return _called_route(access_code, event, account, applied.get("media_type", DEFAULT_MEDIA_TYPE))
+    return _called_route(access_code, event, account, applied.get("media_type"))
 
 
 def _access_code(event: NumberPurchased | NumberRouted) -> str:
@@ -45,7 +45,7 @@ def _refuse_clearing(event: NumberPurchased | NumberRouted, fields: tuple[str, .
 
 
 def _called_route(
-    access_code: str, event: NumberPurchased | NumberRouted, account: Account, media_type: int
+    access_code: str, event: NumberPurchased | NumberRouted, account: Account, media_type: int | None
 ) -> Blueprint:
     if event.route is None:
         raise incomplete("route", "`route` names the skill queue or IVR flow; it is given by nobody")

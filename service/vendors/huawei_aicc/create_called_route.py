@@ -36,6 +36,10 @@ class ModifyCalledRouteRequest(HuaweiRequest):
     device_id: int
 
 
+DEFAULT_MEDIA_TYPE = 5
+"""The vendor's own, voice and video (cec_07_1030.html, read 2025-11)."""
+
+
 class CreateCalledRoute:
     """Fulfils `VendorOperation`. Access code and extension code are the key, so the present can be read."""
 
@@ -68,7 +72,7 @@ class CreateCalledRoute:
         request = CreateCalledRouteRequest(
             access_code=want.access_code,
             ext_code=want.ext_code or None,
-            media_type_id=want.media_type,
+            media_type_id=DEFAULT_MEDIA_TYPE if want.media_type is None else want.media_type,
             devicetype=DEVICE_TYPES[want.device_type],
             device_id=want.device_id,
         )
@@ -85,7 +89,7 @@ def _obstacle(want: CalledRouteWanted, state: Mapping[str, Json], *, ours: bool)
     """Why a route that stands otherwise is not to be changed by us, if so."""
     if not ours:
         return _conflict("RouteTaken", "the codes already lead elsewhere, by somebody else's hand")
-    if state["media_type"] != want.media_type:
+    if want.media_type not in {None, state["media_type"]}:
         return _conflict("MediaTypeFixed", "the route stands with another media type, which can't be changed")
     if state["editable"] not in EDITABLE:
         return _conflict("RouteNotEditable", "the vendor does not let this route be changed")

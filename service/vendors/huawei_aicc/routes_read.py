@@ -134,9 +134,9 @@ def seen_route(row: CalledRoute) -> Mapping[str, Json]:
 
 
 def is_as_wanted(want: CalledRouteWanted, state: Mapping[str, Json]) -> bool:
-    """Device and media type stand as wanted."""
-    wanted = (DEVICE_TYPES[want.device_type], want.device_id, want.media_type)
-    return wanted == (state["device_type"], state["device_id"], state["media_type"])
+    """Device and, where it was given, media type stand as wanted."""
+    device = (DEVICE_TYPES[want.device_type], want.device_id)
+    return device == (state["device_type"], state["device_id"]) and want.media_type in {None, state["media_type"]}
 
 
 def _wanted_key(want: CalledRouteWanted) -> tuple[str, str]:

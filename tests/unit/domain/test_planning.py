@@ -184,7 +184,7 @@ def test_change_is_one_step_about_the_agents_extension() -> None:
 
 
 def test_released_route_says_nothing_about_the_media_type() -> None:
-    states = {BindingState.LIVE: 19, BindingState.RELEASED: 5}
+    states = {BindingState.LIVE: 19, BindingState.RELEASED: None}
     for state, media_type in states.items():
         held = make_binding(resource="route:acme_hw/1000/", applied={"media_type": 19}, state=state)
         (step,) = planned(ROUTED, held, **ROUTE).steps

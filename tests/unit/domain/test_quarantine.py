@@ -139,3 +139,19 @@ def test_each_quarantine_has_ids_of_its_own() -> None:
     world.run("hire-2", "extension", REFUSED_KEY, created=True)
     assert len(world.holds) == 2
     assert len({event["id"] for event in world.told("account.quarantined")}) == 2
+
+
+def test_command_let_through_in_the_place_of_a_lost_probe_takes_it_with_its_pause() -> None:
+    world = sick()
+    world.now += 10
+    world.run("hire-2", "extension", DOWN, sent=False)
+    command = world.step("hire-2", "extension")
+    assert only_hold(world).probe == command.id
+    assert command.due_at == world.now + POLICY.probe_seconds
+
+
+def test_command_let_through_that_finds_all_as_wanted_releases_the_account() -> None:
+    world = sick()
+    world.now += 10
+    world.run("hire-2", "extension", done(Result.UNCHANGED), sent=False)
+    assert only_hold(world).released_at == world.now

@@ -80,6 +80,7 @@ class World:
             chance=0.5,
             policy=self.policy.settling,
             run=run,
+            claimed_at=self.now,
         )
         settle(draft, settling)
         return self.write(draft.changes())

@@ -24,7 +24,7 @@ def planned(**data: Any) -> Blueprint:
 def test_access_code_is_routed_to_what_the_event_names(device: Any) -> None:
     (step,) = planned(route={device: 7}).steps
     assert (step.step, step.operation) == ("route", CREATE_CALLED_ROUTE)
-    assert step.wanted == CalledRouteWanted(access_code="1000", device_type=device, device_id=7)
+    assert step.wanted == CalledRouteWanted(media_type=5, access_code="1000", device_type=device, device_id=7)
 
 
 def test_route_is_voice_unless_the_event_says_otherwise() -> None:
@@ -77,8 +77,10 @@ def test_routing_names_the_new_target(device: Any) -> None:
     assert rerouted(ext_code="12", route={device: 8}) == wanted
 
 
-@pytest.mark.parametrize(("applied", "media_type"), [(None, 5), ({"media_type": 19}, 19), ({"device_id": 7}, 5)])
-def test_routing_keeps_the_media_type_that_was_applied(applied: Any, media_type: int) -> None:
+@pytest.mark.parametrize(("applied", "media_type"), [(None, None), ({"media_type": 19}, 19), ({"device_id": 7}, None)])
+def test_routing_keeps_the_media_type_that_was_applied_or_whichever_stands(
+    applied: Any, media_type: int | None
+) -> None:
     held = make_binding(subject="route:acme_hw/1000/", resource="route:acme_hw/1000/", applied=applied)
     assert rerouted(held).media_type == media_type
 
