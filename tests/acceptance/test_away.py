@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from service.sandbox.journal import duplicate_effects, windows_over_quota
+from service.sandbox.journal import duplicate_effects
 from tests.acceptance.events import event, hired
-from tests.acceptance.scene import QUOTAS, SANDBOX, Scene
+from tests.acceptance.scene import SANDBOX, Scene
 from tests.kafka.broker import KafkaBroker
 
 LEDGER_HELD = 5
+SHORT_SESSION = {"kafka": {"session_timeout_ms": 3_000}}  # who can't leave the group is soon forgotten
+PATIENT = {"quarantine": {"run": 1000}}  # not what is shown here
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ async def test_kafka_killed_in_the_middle_loses_and_doubles_nothing(mortal_kafka
 async def test_a_stop_while_kafka_is_away_ends_in_time_and_is_made_good(
     mortal_kafka: KafkaBroker, tmp_path: Path
 ) -> None:
-    async with Scene(mortal_kafka, tmp_path, tag=".stopped") as scene:
+    async with Scene(mortal_kafka, tmp_path, tag=".stopped", settings=SHORT_SESSION) as scene:
         worker = scene.start_worker()
         await scene.produce([hired(n) for n in range(2000, 2040)])
         await scene.until(lambda: len(scene.effects("CreateExtension")) >= 5, seconds=30, what="work has begun")
@@ -94,7 +96,7 @@ async def test_a_ledger_has_one_process(kafka: KafkaBroker, tmp_path: Path) -> N
 async def test_a_vendor_that_cannot_be_reached_is_tried_again_from_the_ledger(
     kafka: KafkaBroker, tmp_path: Path
 ) -> None:
-    async with Scene(kafka, tmp_path, tag=".vendor", sandbox_late=True) as scene:
+    async with Scene(kafka, tmp_path, tag=".vendor", sandbox_late=True, settings=PATIENT) as scene:
         worker = scene.start_worker()
         route = {"account": "acme_hw", "access_code": "95500", "route": {"ivr": 7}}
         await scene.produce([hired(n) for n in range(100, 110)] + [_route(route)])
@@ -112,41 +114,46 @@ async def test_a_vendor_that_cannot_be_reached_is_tried_again_from_the_ledger(
         _each_once(scene, 10)
 
 
-async def test_wrong_keys_and_a_wrong_clock_say_what_to_do(kafka: KafkaBroker, tmp_path: Path) -> None:
-    account = {"vendor": "tencent_ccc", "site": "cn", "sdk_app_id": 1400000000}
-    wrong = {
-        "acme_wrong": {**account, "secret_id": "AKIDFAKE-cn"},
-        "acme_nobody": {**account, "secret_id": "AKIDFAKE-no"},
-    }
-    async with Scene(
-        kafka,
-        tmp_path,
-        tag=".keys",
-        secrets={
-            "CORDBOARD_ACCOUNTS__ACME_WRONG__SECRET_KEY": "FAKE-wrong-key-9876543210",
-            "CORDBOARD_ACCOUNTS__ACME_NOBODY__SECRET_KEY": "FAKE-other-key-9876543210",
-        },
-    ) as scene:
-        urls = {name: {**settings, "base_url": scene.sandbox_url} for name, settings in wrong.items()}
-        scene.settings["accounts"] = urls
+async def test_wrong_keys_and_a_wrong_clock_say_what_to_do_and_hurt_no_other_account(
+    kafka: KafkaBroker, tmp_path: Path
+) -> None:
+    async with Scene(kafka, tmp_path, tag=".keys", secrets=_WRONG_KEYS) as scene:
+        account = {"vendor": "tencent_ccc", "base_url": scene.sandbox_url, "site": "cn", "sdk_app_id": 1400000000}
+        wrong = {
+            "acme_wrong": account | {"secret_id": "AKIDFAKE-cn"},
+            "acme_nobody": account | {"secret_id": "AKIDFAKE-no"},
+        }
+        scene.settings = {"accounts": wrong, "quarantine": {"probe_seconds": 1.0}}
         worker = scene.start_worker()
         await scene.produce([hired(100, account="acme_wrong"), hired(101, account="acme_nobody"), hired(102)])
-        await scene.until(lambda: len(scene.plan_ends()) == 3, seconds=30, what="three plan ends")
-        _failed_for(scene, "hire-100", "AuthFailure.SignatureFailure", "secret key")
-        _failed_for(scene, "hire-101", "AuthFailure.SecretIdNotFound", "secret id")
+        await scene.until(
+            lambda: len(_sick(scene)) == 2 and len(scene.plan_ends()) == 1,
+            seconds=30,
+            what="two sick accounts, one end",
+        )
+        _is_told(scene, "acme_wrong", "AuthFailure.SignatureFailure", "secret key")
+        _is_told(scene, "acme_nobody", "AuthFailure.SecretIdNotFound", "secret id")
+
         await scene.ask_sandbox("PUT", "faults", {"rules": [{"kind": "clock_offset", "seconds": 600.0}]})
-        before = len(scene.journal)
         await scene.produce([hired(103)])
-        await scene.until(lambda: len(scene.plan_ends()) == 4, seconds=30, what="the end of the hire off the clock")
-        _failed_for(scene, "hire-103", "AuthFailure.SignatureExpire", "clock")
-        assert len(scene.journal) == before + 2, "once more, and no more"
+        await scene.until(lambda: "acme_cn" in _sick(scene), seconds=30, what="the account off the clock")
+        _is_told(scene, "acme_cn", "AuthFailure.SignatureExpire", "clock")
+        assert "failed" not in {command["state"] for command in await scene.commands(subject="agent:workday/A103")}
         await scene.ask_sandbox("DELETE", "faults")
-        await scene.produce([hired(104)])
-        await scene.until(lambda: len(scene.plan_ends()) == 5, seconds=30, what="the hire on the clock")
+        await scene.until(lambda: len(scene.plan_ends()) == 2, seconds=30, what="the hire, once the clock is right")
+        recovered = scene.events("provisioning.account.recovered")
+        assert {event["data"]["account"] for event in recovered} == {"acme_cn"}
+        assert await scene.away() == ""
         assert await scene.stop_worker(worker) == 0
         _each_once(scene, 2)
-        for key in (*scene.secrets.values(), SANDBOX["tencent"][0]["secret_key"]):
+        for key in (*_WRONG_KEYS.values(), SANDBOX["tencent"][0]["secret_key"]):
             assert key not in scene.log_text
+
+
+_WRONG_KEYS = {
+    "CORDBOARD_ACCOUNTS__ACME_WRONG__SECRET_KEY": "FAKE-wrong-key-9876543210",
+    "CORDBOARD_ACCOUNTS__ACME_NOBODY__SECRET_KEY": "FAKE-other-key-9876543210",
+}
 
 
 async def test_without_the_ledgers_disk_nothing_is_sent_and_nothing_is_lost(kafka: KafkaBroker, tmp_path: Path) -> None:
@@ -192,17 +199,21 @@ def _writes(scene: Scene) -> list[Any]:
     return [entry for entry in scene.journal if entry.action == "CreateExtension"]
 
 
-def _failed_for(scene: Scene, event_id: str, code: str, advice: str) -> None:
-    (failed,) = [e for e in scene.events("provisioning.plan.failed") if e["data"]["caused_by"]["event_id"] == event_id]
-    failure = failed["data"]["failure"]
+def _sick(scene: Scene) -> dict[str, Any]:
+    """By account: why it was stopped, as it was last told."""
+    told = scene.events("provisioning.account.quarantined")
+    return {event["data"]["account"]: event["data"]["failure"] for event in told}
+
+
+def _is_told(scene: Scene, account: str, code: str, advice: str) -> None:
+    failure = _sick(scene)[account]
     assert (failure["error_class"], failure["code"]) == ("credentials", code)
     assert advice in failure["advice"]
-    assert failure["replay_can_help"]
 
 
 def _each_once(scene: Scene, hires: int) -> None:
     assert duplicate_effects(scene.journal) == []
-    assert windows_over_quota(scene.journal, QUOTAS) == []
+    assert scene.bursts() == []
     assert len(scene.effects("CreateExtension")) == hires
     assert all(len(ids) == 1 for ids in scene.plan_ends().values())
     assert scene.events("provisioning.command.in_doubt") == []

@@ -5,9 +5,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from service.sandbox.journal import duplicate_effects, windows_over_quota
+from service.sandbox.journal import duplicate_effects
 from tests.acceptance.events import hired, purchased
-from tests.acceptance.scene import QUOTAS, Scene
+from tests.acceptance.scene import Scene
 from tests.kafka.broker import KafkaBroker
 
 SLOW = {"kind": "latency", "action": "Create*", "seconds": 1.0}
@@ -152,5 +152,5 @@ async def _only_absent_left(scene: Scene) -> bool:
 
 def _nothing_twice(scene: Scene) -> None:
     assert duplicate_effects(scene.journal) == []
-    assert windows_over_quota(scene.journal, QUOTAS) == []
+    assert scene.bursts() == []
     assert all(len(ids) == 1 for ids in scene.plan_ends().values())
