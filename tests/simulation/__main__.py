@@ -6,8 +6,10 @@ import argparse
 import sys
 import time
 from collections import Counter
+from contextlib import nullcontext
 
 from tests.simulation.explorer import World, explore, quickly, run
+from tests.simulation.mutants import MUTANTS, planted
 from tests.simulation.scenario import draw
 
 
@@ -17,10 +19,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="run this schedule")
     parser.add_argument("--seeds", type=int, default=1000, help="run so many, from --start on")
     parser.add_argument("--start", type=int, default=0)
-    parser.add_argument("--mutant", help="plant this bug first")
+    parser.add_argument("--mutant", choices=sorted(MUTANTS), help="plant this bug first")
     parser.add_argument("-v", action="store_true", help="tell the story")
     asked = parser.parse_args()
-    return _one(asked.seed, tell=asked.v) if asked.seed is not None else _many(asked.start, asked.seeds)
+    with planted(asked.mutant) if asked.mutant else nullcontext():
+        return _one(asked.seed, tell=asked.v) if asked.seed is not None else _many(asked.start, asked.seeds)
 
 
 def _one(seed: int, *, tell: bool) -> int:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from service.domain.binding import BindingState
 from service.domain.blueprint import Step
 from service.domain.command import Command, CommandState, Plan, PlanState, WaitCause
 from service.domain.idempotency_key import fact_id
 from service.domain.ledger_state import OutboxMessage
+from service.domain.outcome import ErrorClass
 from service.domain.quota import window
 from service.domain.record_reading import Ignored, Reading, Record, Understood, read_record
 from tests.simulation.process import HUAWEI_RATE, TENCENT_RATE
@@ -29,6 +31,8 @@ DOUBTS_ARE_SETTLED: Final = True
 """False: a doubt may stay for good whatever its operation. True: only an application nobody can read back may."""
 
 FACTS: Final = frozenset({"crm.number.approved.v1", "crm.number.refused.v1"})
+BIND: Final = "tencent_ccc.BindNumberCallInInterface"
+FOREIGN: Final = "other@example.com"
 APPLY: Final = "tencent_ccc.CreateOwnNumberApply"
 BETWEEN_LIVES: Final = 0.05
 """How late a request may leave after its slot, seconds: the next process does not know of it, and keeps to the slots.
@@ -51,7 +55,7 @@ class Violation:
 
 def judge(world: World) -> None:
     """Accuse whoever deserves it."""
-    for check in (_lost, _twice, _ghosts, _standing, _published, _rate, _doubts, _bugs):
+    for check in (_lost, _twice, _ghosts, _anothers, _standing, _published, _rate, _doubts, _bugs):
         check(world)
 
 
@@ -195,6 +199,8 @@ def _ghosts(world: World) -> None:
     """What the ledger calls done was done."""
     effects = {r.command for r in world.vendors.journal if r.applied}
     for command in world.durable.commands.values():
+        if command.state is CommandState.FAILED and command.id in effects and command.operation != BIND:
+            world.accuse("G", f"{command.step} of {command.resource} is called failed and was done")
         if command.state is not CommandState.SUCCEEDED:
             continue
         if command.operation.partition(".")[2] in WRITES and command.result == "done" and command.id not in effects:
@@ -203,6 +209,34 @@ def _ghosts(world: World) -> None:
                 world.accuse("G", f"{command.step} of {command.resource} is called done and never was")
         if command.result != "done" and command.resource not in world.vendors.past:
             world.accuse("G", f"{command.step} of {command.resource} is called {command.result} and nothing is there")
+
+
+def _anothers(world: World) -> None:
+    """What somebody else has is not touched, and what is ours is known to be."""
+    for request in world.vendors.journal:
+        owner = world.scenario.foreign_extensions.get(str(request.resource).rpartition("/")[2])
+        if request.applied and str(request.resource).startswith("extension:") and owner == FOREIGN:
+            world.accuse("G", f"{request.name} changed {request.resource}, which is another's")
+    kept = world.durable
+    bindings = list(kept.bindings.values())
+    for command in kept.commands.values():
+        writes = command.operation.partition(".")[2] in WRITES and command.operation != APPLY
+        if writes and command.state is CommandState.SUCCEEDED:
+            mine = [b for b in bindings if (b.subject, b.resource) == (command.subject, command.resource)]
+            if not any(b.applied is not None for b in mine):
+                world.accuse("G", f"{command.resource} was written and the ledger does not remember it as ours")
+    for binding in bindings:
+        plan = kept.plans.get(binding.plan_id)
+        if binding.state is BindingState.RESERVED and plan is not None and _in_vain(world, plan, binding.subject):
+            world.accuse(
+                "G", f"{binding.resource} stays reserved by {plan.event_id}, which learnt that it is another's"
+            )
+
+
+def _in_vain(world: World, plan: Plan, subject: str) -> bool:
+    if any(p.subject == subject and p.state is PlanState.OPEN for p in world.durable.plans.values()):
+        return False
+    return plan.failure is not None and plan.failure.error_class is ErrorClass.CONFLICT
 
 
 def _by_a_fact(world: World, command: Command) -> bool:

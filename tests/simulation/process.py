@@ -380,7 +380,7 @@ class Client:
 
         def reply(value: Reply) -> None:
             if life.alive and not answer.done():
-                request.heard = True
+                self._vendors.hear(request)
                 answer.set_result(value)
 
         command, attempt = life.world.sending(call)

@@ -126,9 +126,9 @@ def _trouble(random: Random, scenario: Scenario) -> None:
         ]
     if random.random() < 0.2:
         scenario.rebalances = [random.uniform(0.0, 4.0) for _ in range(random.randint(1, 3))]
-    if random.random() < 0.25:
-        scenario.read_lag = random.choice((0.05, 0.5, 2.0))
-    scenario.duplicate_create = random.choice(("error", "success", "db_error", "second"))
+    if random.random() < 0.4:
+        scenario.read_lag = random.choice((0.05, 2.5, 2.5))
+    scenario.duplicate_create = random.choices(("error", "success", "db_error", "second"), (3, 2, 2, 3))[0]
 
 
 def _crashes(random: Random, scenario: Scenario) -> None:

@@ -17,7 +17,7 @@ from tests.simulation.scenario import Fate, Scenario, phone
 from tests.simulation.virtual_loop import VirtualLoop
 
 OWN_WORK_LAGS: Final = False
-"""True: a listing lags behind every effect; False: only behind those whose answer was unclear."""
+"""True: a listing lags behind every effect; False: only behind those whose outcome nobody was told."""
 PATIENCE: Final = 5.0  # how long a client waits for an answer, seconds
 WRITES: Final = frozenset(
     {
@@ -48,6 +48,14 @@ State = Mapping[str, Any]
 
 
 @dataclass(slots=True)
+class Version:
+    """What stood from a moment on (monotonic seconds), as listings have it."""
+
+    since: float
+    state: State
+
+
+@dataclass(slots=True)
 class Request:
     """One request, as the journal keeps it. Times on the monotonic clock; `command` is whose mark it was sent under."""
 
@@ -60,6 +68,7 @@ class Request:
     reply: Callable[[Reply], None]
     arrived_at: float | None = None
     applied: bool = False
+    version: Version | None = None
     second: bool = False  # a create that made another one beside what stands
     fault: str | None = None
     heard: bool = False  # its answer reached the process that had sent it
@@ -90,7 +99,7 @@ class Vendors:
     scenario: Scenario
     tell: Callable[[str, str, int | None], None]
     journal: list[Request] = field(default_factory=list)
-    past: dict[str, list[tuple[float, State | None]]] = field(default_factory=dict)
+    past: dict[str, list[Version]] = field(default_factory=dict)
     applications: list[Application] = field(default_factory=list)
     faults_left: int = 0
     on_effect: Callable[[Request], None] = lambda request: None
@@ -101,7 +110,7 @@ class Vendors:
         self.faults_left = self.scenario.vendor_faults
         for extension, owner in self.scenario.foreign_extensions.items():
             state = {"ExtensionId": extension, "ExtensionName": "Z", "Relation": owner, "SkillGroupId": ""}
-            self.past[f"extension:acme_cn/{extension}"] = [(0.0, state)]
+            self.past[f"extension:acme_cn/{extension}"] = [Version(0.0, state)]
 
     # ------------------------------------------------------------------ a request on its way
 
@@ -126,6 +135,7 @@ class Vendors:
         kinds = ["lost_before", "unreached", "throttled", "db_before", "gateway", "late"]
         if request.name in WRITES:
             kinds += ["lost_after", "lost_after", "db_after", "gateway_after", "late"]
+            kinds += ["db_after"] * 4 if self.scenario.read_lag > 1.0 else []
             kinds += ["refused"] if self.random.random() < 0.3 else []
         return self.random.choice(kinds)
 
@@ -162,23 +172,28 @@ class Vendors:
     def now(self, resource: str) -> State | None:
         """What stands now."""
         history = self.past.get(resource)
-        return history[-1][1] if history else None
+        return history[-1].state if history else None
 
     def _seen(self, resource: str) -> State | None:
         """What a read shows: what stood before the lag."""
         at = self.loop.monotonic - self.scenario.read_lag
         shown = None
-        for since, state in self.past.get(resource, ()):
-            if since <= at:
-                shown = state
+        for version in self.past.get(resource, ()):
+            if version.since <= at:
+                shown = version.state
         return shown
 
     def _put(self, request: Request, state: State) -> None:
         assert request.resource is not None
         request.applied = True
-        lags = OWN_WORK_LAGS or request.fault in UNCLEAR
-        since = self.loop.monotonic if lags else self.loop.monotonic - self.scenario.read_lag
-        self.past.setdefault(request.resource, []).append((since, state))
+        request.version = Version(self.loop.monotonic, state)
+        self.past.setdefault(request.resource, []).append(request.version)
+
+    def hear(self, request: Request) -> None:
+        """The answer has reached its process."""
+        request.heard = True
+        if request.version is not None and request.fault not in UNCLEAR and not OWN_WORK_LAGS:
+            request.version.since = 0.0
 
     def _exists(self, request: Request) -> Any:
         """A create of what is there."""
@@ -249,7 +264,7 @@ class Vendors:
         if fate.verdict == "approved":
             resource = f"number:acme_cn/{application.number}"
             since = self.loop.monotonic + fate.listed_after - (0.0 if OWN_WORK_LAGS else self.scenario.read_lag)
-            self.past.setdefault(resource, []).append((since, {"URL": None}))
+            self.past.setdefault(resource, []).append(Version(since, {"URL": None}))
         if fate.told:
             self.tell(application.number, fate.verdict, application.apply_id if fate.with_apply_id else None)
 
