@@ -10,7 +10,7 @@ from service.adapters.kafka_consumer import KafkaEventSource
 from tests.fakes.telemetry import RecordingTelemetry
 
 
-class _Opened(Exception):
+class _OpenedError(Exception):
     """Raised instead of joining; carries what the client was opened with."""
 
 
@@ -19,7 +19,7 @@ async def test_a_member_is_heard_thrice_in_a_session_however_short(
     monkeypatch: pytest.MonkeyPatch, session_ms: int, heartbeat_ms: int
 ) -> None:
     def opened(**arguments: Any) -> None:
-        raise _Opened(arguments)
+        raise _OpenedError(arguments)
 
     monkeypatch.setattr(kafka_consumer, "AIOKafkaConsumer", opened)
     source = KafkaEventSource(
@@ -29,7 +29,7 @@ async def test_a_member_is_heard_thrice_in_a_session_however_short(
         telemetry=RecordingTelemetry(),
         session_timeout_ms=session_ms,
     )
-    with pytest.raises(_Opened) as raised:
+    with pytest.raises(_OpenedError) as raised:
         await source.fetch()
     arguments = raised.value.args[0]
     assert (arguments["session_timeout_ms"], arguments["heartbeat_interval_ms"]) == (session_ms, heartbeat_ms)
