@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from service.adapters.credentials_none import NoCredentials
+from service.adapters.failpoints import Failpoints, exchange_step
 from service.adapters.kafka_consumer import KafkaEventSource
 from service.adapters.kafka_publisher import KafkaPublisher
 from service.adapters.ledger_sqlite import SqliteLedger
@@ -55,9 +56,12 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
     Raises LedgerLockedError when another process has the ledger.
     """
     clock = SystemClock()
+    points = Failpoints.of(os.environ)
     async with AsyncExitStack() as opened:
         ledger = await SqliteLedger.open(settings.ledger_path)
         opened.push_async_callback(ledger.close)
+        points.within(ledger, open_session="session", claim="claim", reserve_slots="slots")
+        points.within(ledger, release="release", mark_published="published")
         session = await ledger.open_session(f"{socket.gethostname()}:{os.getpid()}", clock.now())
         telemetry.health("ledger", ready=True)
         accounts = settings.accounts
@@ -65,8 +69,9 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
         if moved:
             telemetry.log("info", "commands pay to their account's present quota group", commands=moved)
         clients = await _open_vendors(opened, settings, accounts, clock)
+        clients = {name: points.around(client, exchange=exchange_step(client)) for name, client in clients.items()}
         await take_over(
-            ledger=ledger,
+            ledger=points.around(ledger, transact="takeover"),
             session=session,
             clock=clock,
             telemetry=telemetry,
@@ -103,8 +108,10 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
             max_poll_records=settings.kafka.max_poll_records,
         )
         opened.push_async_callback(source.close)
+        points.within(source, fetch="fetch", taken="taken", commit_durable="commit")
         publisher = KafkaPublisher(connection=settings.kafka_connection(), telemetry=telemetry)
         opened.push_async_callback(publisher.close)
+        points.within(publisher, publish="publish")
         yield Workplace(
             ledger=ledger,
             source=source,
@@ -113,7 +120,7 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
             reader=reader,
             intake=Intake(
                 source=source,
-                ledger=ledger,
+                ledger=points.around(ledger, transact="intake"),
                 clock=clock,
                 telemetry=telemetry,
                 policy=settings.intake_policy(),
@@ -122,7 +129,7 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
             execution=Execution(
                 ledger=ledger,
                 session=session,
-                settlement=settlement,
+                settlement=points.around(settlement, mark="mark", settle="settle"),
                 reader=reader,
                 quota=quota,
                 accounts=accounts,

@@ -22,8 +22,9 @@ PREFIX: Final = "CORDBOARD_"
 DELIMITER: Final = "__"
 MAX_FILE_BYTES: Final = 1024 * 1024
 MERGE: Final = "tag:yaml.org,2002:merge"
-NOT_SETTINGS: Final = ("CORDBOARD_CONFIG", "CORDBOARD_SERVICE_", "CORDBOARD_PORT")
-"""Names that are no settings: the command line's own, and what Kubernetes tells pods of a Service `cordboard`."""
+NOT_SETTINGS: Final = ("CORDBOARD_CONFIG", "CORDBOARD_FAILPOINT", "CORDBOARD_SERVICE_", "CORDBOARD_PORT")
+"""Names that are no settings: the command line's own, a test's failpoints, and what Kubernetes tells pods of a Service
+`cordboard`."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
