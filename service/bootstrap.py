@@ -10,17 +10,21 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
 
+from service.adapters.credentials_hidden import HiddenCredentials
 from service.adapters.credentials_none import NoCredentials
 from service.adapters.failpoints import Failpoints, exchange_step
 from service.adapters.kafka_consumer import KafkaEventSource
 from service.adapters.kafka_publisher import KafkaPublisher
 from service.adapters.ledger_sqlite import SqliteLedger
+from service.adapters.logs import register_secret
 from service.adapters.metrics import MeteredTelemetry
 from service.adapters.quota_slots import SlotQuota
 from service.adapters.system_clock import SystemClock, SystemRandomness
+from service.application.ends import show_quarantines
 from service.application.execution import Execution
 from service.application.intake import Intake
 from service.application.outbox_relay import OutboxRelay
@@ -30,6 +34,7 @@ from service.application.settlement import Settlement
 from service.application.takeover import take_over
 from service.domain.account import Account
 from service.settings import Settings
+from service.vendors.http_exchange import telling_when_sent
 from service.vendors.registry import VENDORS
 
 
@@ -53,7 +58,8 @@ class Workplace:
 async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> AsyncIterator[Workplace]:
     """Open ledger, vendors and Kafka's clients; what an earlier process left in flight is in doubt afterwards.
 
-    Raises LedgerLockedError when another process has the ledger.
+    Raises LedgerLockedError when another process has the ledger, UnavailableError when it can't be opened or read
+    (afterwards nothing of it is open: it may be tried again), MigrationError when its schema is not for this program.
     """
     clock = SystemClock()
     points = Failpoints.of(os.environ)
@@ -68,6 +74,7 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
         moved = await ledger.regroup({name: account.group() for name, account in accounts.items()})
         if moved:
             telemetry.log("info", "commands pay to their account's present quota group", commands=moved)
+        await show_quarantines(telemetry, ledger, accounts)
         clients = await _open_vendors(opened, settings, accounts, clock)
         clients = {name: points.around(client, exchange=exchange_step(client)) for name, client in clients.items()}
         await take_over(
@@ -150,13 +157,17 @@ async def _open_vendors(
     """One HTTP session for all; one client for each account."""
     session = await opened.enter_async_context(
         aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15), cookie_jar=aiohttp.DummyCookieJar()
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[telling_when_sent()],
         )
     )
+    hide = partial(register_secret, passing=True)
+    credentials = HiddenCredentials(NoCredentials(), hide)
     clients: dict[str, VendorClient] = {}
     for name, account in accounts.items():
         client = VENDORS[account.vendor].open(
-            account, session, clock, NoCredentials(), limits=settings.exchange_limits()
+            account, session, clock, credentials, limits=settings.exchange_limits(), on_secret=hide
         )
         opened.push_async_callback(client.close)
         clients[name] = client

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -73,6 +74,10 @@ class SlotQuota:
             self._telemetry.count("foreign_spending_total", operation=operation)
             desk.tell_foreign()
 
+    def sent(self, slot: Slot) -> None:
+        """The slot's request has just been written."""
+        self._desks[(slot.quota_group, slot.operation)].sent(slot)
+
     async def close(self) -> None:
         """Stop dealing slots; those who wait are cancelled."""
         for desk in self._desks.values():
@@ -120,7 +125,8 @@ class _Desk:
         self._full_spacing = spacing(self._most / self._span, margin)  # 2.5/s means two in any second
         self._guard = self._span + margin * GUARD_SHARE
         self._bucket = AsyncLimiter(self._most, self._span)
-        self._sends: deque[float] = deque()
+        self._sends: list[float] = []  # ascending
+        self._noted: dict[float, float] = {}  # slot → the send noted for it
         self._passing = asyncio.Lock()
         self._lanes: dict[Lane, dict[str, list[_Waiter]]] = {lane: {} for lane in Lane}
         self._passes = NO_PASSES
@@ -145,7 +151,7 @@ class _Desk:
 
     def spent_by_others(self) -> bool:
         """Whether our own sends can't have used up the quota."""
-        return spent_by_others(list(self._sends), self._clock.monotonic(), self._rate)
+        return spent_by_others(self._sends, self._clock.monotonic(), self._rate)
 
     def tell_foreign(self) -> None:
         """Say that somebody else spends the quota, once in a while."""
@@ -182,14 +188,25 @@ class _Desk:
             if self._clock.monotonic() - slot.due > LATE_SECONDS + self._full_spacing:
                 return False
             await self._bucket.acquire()
-            self._note_send(self._clock.monotonic())
+            now = self._clock.monotonic()
+            self._noted[slot.at] = now
+            self._note_send(now)
             return True
+
+    def sent(self, slot: Slot) -> None:
+        """The request left now: later than it was let through if its connection had to be made first."""
+        noted = self._noted.pop(slot.at, None)
+        if noted in self._sends:
+            self._sends.remove(noted)
+            self._note_send(self._clock.monotonic())
 
     def _note_send(self, now: float) -> None:
         """Remember sends as long as the guard and the look at our own spending need them."""
-        self._sends.append(now)
-        while len(self._sends) > self._most and self._sends[0] < now - look_back(self._rate):
-            self._sends.popleft()
+        insort(self._sends, now)
+        kept = bisect_left(self._sends, now - look_back(self._rate))
+        del self._sends[: min(kept, len(self._sends) - self._most if len(self._sends) > self._most else 0)]
+        if len(self._noted) > 2 * self._most:  # sends that nobody reported
+            self._noted = {at: when for at, when in self._noted.items() if when in self._sends}
 
     async def close(self) -> None:
         if self._dealing is not None:

@@ -37,8 +37,10 @@ class Redactor:
         """Hide this value from now on; `passing` ones (fetched tokens and passwords) give way to newer ones."""
         if len(secret) < SHORTEST or secret in self._lasting:
             return
+        if passing and secret in self._passing:
+            self._passing.move_to_end(secret)
+            return
         if passing:
-            self._passing.pop(secret, None)
             self._passing[secret] = tuple(_spellings(secret))
             while len(self._passing) > MOST_PASSING:
                 self._passing.popitem(last=False)

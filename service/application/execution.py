@@ -256,7 +256,7 @@ class Execution:
         run.sent = SentTimes(
             call=call.operation, slot_at=slot.at, quota_seconds=quota_seconds, vendor_seconds=0.0, creates=call.creates
         )
-        reply = await self._clients[command.account].exchange(call)
+        reply = await self._clients[command.account].exchange(call, lambda: self._quota.sent(slot))
         run.sent = replace(run.sent, vendor_seconds=self._clock.monotonic() - begun)
         self._tell_call(command, call, reply, run.sent)
         if isinstance(reply, Failure):

@@ -279,8 +279,11 @@ class VendorClient(Protocol):
         """Fetch what a request needs beforehand (a token), so that it leaves at its slot; the Failure if it can't."""
         ...
 
-    async def exchange(self, call: Call) -> Reply:
-        """Sign, send, read and classify; an expected trouble is a Failure, never an exception."""
+    async def exchange(self, call: Call, on_sent: Callable[[], None] | None = None) -> Reply:
+        """Sign, send, read and classify; an expected trouble is a Failure, never an exception.
+
+        `on_sent` is called when the request has been written.
+        """
         ...
 
     async def close(self) -> None:
@@ -310,6 +313,10 @@ class Quota(Protocol):
 
     async def ready(self, slot: Slot) -> bool:
         """Wait for the slot's moment; True: send now. False: it has passed and is given up."""
+        ...
+
+    def sent(self, slot: Slot) -> None:
+        """The slot's request has just been written: that moment counts, not when it was let through."""
         ...
 
     def throttled(self, account: Account, operation: str) -> None:

@@ -163,7 +163,8 @@ class BatchingPresentReader:
                 self._telemetry.count("slots_given_up_total", operation=call.operation)
             slot = await self._quota.reserve(account, call.operation, lane, since=since)
         begun = self._clock.monotonic()
-        reply = await self._clients[account.name].exchange(call)
+        taken = slot
+        reply = await self._clients[account.name].exchange(call, lambda: self._quota.sent(taken))
         seconds = self._clock.monotonic() - begun
         outcome = "succeeded" if isinstance(reply, Answer) else reply.error_class.value
         self._telemetry.count("vendor_requests_total", operation=call.operation, lane=lane, outcome=outcome)

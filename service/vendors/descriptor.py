@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +13,12 @@ from service.domain.account import Account
 from service.vendors.http_exchange import ExchangeLimits
 
 DEFAULT_LIMITS = ExchangeLimits()
+
+OnSecret = Callable[[str], None]
+
+
+def ignore_secret(secret: str) -> None:
+    """The `on_secret` of who keeps no log."""
 
 
 class OpenVendor(Protocol):
@@ -25,8 +32,12 @@ class OpenVendor(Protocol):
         credentials: Credentials,
         *,
         limits: ExchangeLimits = DEFAULT_LIMITS,
+        on_secret: OnSecret = ignore_secret,
     ) -> VendorClient:
         """Make the client; sends nothing yet. The session stays the caller's to close.
+
+        `on_secret` is told every secret that the room fetches for itself (a token), before it is used, so that it
+        can be kept out of log lines.
 
         Raises TypeError when the account is not of the vendor's own model.
         """

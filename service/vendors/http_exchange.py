@@ -6,7 +6,7 @@ none of them: one call here is at most one request on the wire.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -55,9 +55,12 @@ class HttpExchange:
             sock_read=limits.read_seconds,
         )
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> HttpReply | Failure:
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, on_sent: Callable[[], None] | None = None
+    ) -> HttpReply | Failure:
         """Send exactly these bytes once, without following redirects.
 
+        `on_sent` is called when the request is written (the session needs `telling_when_sent` for that).
         A failure before the first byte could leave is RETRYABLE; any later one is AMBIGUOUS, for the peer may have
         read the request. Compressed replies are not asked for, so that the size limit holds on the wire.
         """
@@ -68,6 +71,7 @@ class HttpExchange:
                 headers={**headers, "Accept-Encoding": "identity"},
                 allow_redirects=False,
                 timeout=self._timeout,
+                trace_request_ctx=on_sent,
             ) as response:
                 return await self._read(response)
         except (aiohttp.ClientError, TimeoutError) as trouble:
@@ -83,6 +87,19 @@ class HttpExchange:
                 return _ambiguous("TooLarge", "the reply was larger than allowed and was not read to its end")
             chunks.append(chunk)
         return HttpReply(status=response.status, content_type=response.content_type, body=b"".join(chunks))
+
+
+def telling_when_sent() -> aiohttp.TraceConfig:
+    """What a session needs so that `HttpExchange.post` can tell when a request has been written."""
+
+    async def tell(_: aiohttp.ClientSession, context: object, __: aiohttp.TraceRequestHeadersSentParams) -> None:
+        on_sent = getattr(context, "trace_request_ctx", None)
+        if on_sent is not None:
+            on_sent()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(tell)
+    return trace
 
 
 def transport_failure(trouble: aiohttp.ClientError | TimeoutError) -> Failure:

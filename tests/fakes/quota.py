@@ -35,6 +35,7 @@ class FakeQuota:
     journal: list[Reserved] = field(default_factory=list)
     given_up: int = 0
     throttles: list[tuple[str, str]] = field(default_factory=list)
+    sends: list[Slot] = field(default_factory=list)
     open: asyncio.Event = field(default_factory=asyncio.Event)
     due: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -49,6 +50,10 @@ class FakeQuota:
         if self.trouble:
             raise self.trouble.pop(0)
         return Slot(quota_group=account.group(), operation=operation, at=self.clock.now(), due=self.clock.monotonic())
+
+    def sent(self, slot: Slot) -> None:
+        """Remembered."""
+        self.sends.append(slot)
 
     async def ready(self, slot: Slot) -> bool:
         """True once `due` is set, unless the slot is one of the late ones."""

@@ -88,8 +88,10 @@ class FakeVendor:
         """Ready at once, unless the test says otherwise."""
         return self.unprepared
 
-    async def exchange(self, call: Call) -> Reply:
+    async def exchange(self, call: Call, on_sent: Callable[[], None] | None = None) -> Reply:
         """Journal, wait, reply."""
+        if on_sent is not None:
+            on_sent()
         self.journal.append(Arrival(self._clock.monotonic(), call))
         self.on_arrival(call)
         await self.answering.wait()

@@ -15,6 +15,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, Vali
 
 from service.application.ports import Clock
 from service.domain.outcome import ErrorClass, Failure
+from service.vendors.descriptor import OnSecret, ignore_secret
 from service.vendors.http_exchange import HttpExchange, HttpReply
 from service.vendors.huawei_aicc.account import HuaweiAiccAccount
 
@@ -44,11 +45,14 @@ class AccessToken:
 class AccessTokens:
     """One account's token. Whoever asks while it is being fetched waits for that one fetch and shares its result."""
 
-    def __init__(self, account: HuaweiAiccAccount, exchange: HttpExchange, clock: Clock) -> None:
-        """Nothing is fetched before somebody asks."""
+    def __init__(
+        self, account: HuaweiAiccAccount, exchange: HttpExchange, clock: Clock, on_secret: OnSecret = ignore_secret
+    ) -> None:
+        """Nothing is fetched before somebody asks; `on_secret` is told a token each time before it is given out."""
         self._account = account
         self._exchange = exchange
         self._clock = clock
+        self._on_secret = on_secret
         self._token: AccessToken | None = None
         self._renewal: asyncio.Task[AccessToken | Failure] | None = None
 
@@ -61,6 +65,7 @@ class AccessTokens:
         if token is not None and now < token.ends_at:
             if now >= token.renew_at:
                 self._renew()
+            self._on_secret(token.secret.get_secret_value())  # again: what is in use is not to be forgotten
             return token
         return await asyncio.shield(self._renew())
 
@@ -85,6 +90,7 @@ class AccessTokens:
         reply = await self._exchange.post(self._url, headers=self._headers, body=self._body())
         token = _verdict(reply, asked_at=asked_at, asked=self._account.token_seconds)
         if isinstance(token, AccessToken):
+            self._on_secret(token.secret.get_secret_value())
             self._token = token
         return token
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from service.application.ports import Clock, VendorOperation
 from service.domain.outcome import Answer, Call, ErrorClass, Failure, Reply
+from service.vendors.descriptor import OnSecret, ignore_secret
 from service.vendors.http_exchange import HttpExchange, HttpReply
 from service.vendors.huawei_aicc.access_token import AccessToken, AccessTokens
 from service.vendors.huawei_aicc.account import HuaweiAiccAccount
@@ -38,14 +39,15 @@ class HuaweiAiccClient:
         clock: Clock,
         operations: Mapping[str, VendorOperation],
         replies: Mapping[str, type[HuaweiReply]],
+        on_secret: OnSecret = ignore_secret,
     ) -> None:
-        """`replies` says for each call, as `vendor.Operation`, how its answer reads."""
+        """`replies` says for each call, as `vendor.Operation`, how its answer reads; `on_secret`: see `OpenVendor`."""
         self._account = account
         self._exchange = exchange
         self._clock = clock
         self._operations = operations
         self._replies = replies
-        self._tokens = AccessTokens(account, exchange, clock)
+        self._tokens = AccessTokens(account, exchange, clock, on_secret)
 
     def __repr__(self) -> str:
         return f"HuaweiAiccClient(account={self._account.name!r}, url={self._account.base_url!r})"
@@ -60,7 +62,7 @@ class HuaweiAiccClient:
         token = await self._tokens.current()
         return token if isinstance(token, Failure) else None
 
-    async def exchange(self, call: Call) -> Reply:
+    async def exchange(self, call: Call, on_sent: Callable[[], None] | None = None) -> Reply:
         """Send once with a good token. A refused token is dropped and told as a failure: a repeat pays again."""
         asked_at = self._clock.monotonic()
         token = await self._tokens.current()
@@ -68,7 +70,9 @@ class HuaweiAiccClient:
             return token
         if self._clock.monotonic() - asked_at > LATE_SECONDS:
             return _missed_its_slot()
-        reply = await self._exchange.post(self._url(call), headers=self._headers(token), body=orjson.dumps(call.body))
+        reply = await self._exchange.post(
+            self._url(call), headers=self._headers(token), body=orjson.dumps(call.body), on_sent=on_sent
+        )
         if isinstance(reply, HttpReply) and reply.status in REFUSED_TOKEN:
             self._tokens.drop(token)
         return read_verdict(reply, self._replies[call.operation]) if isinstance(reply, HttpReply) else reply

@@ -8,7 +8,7 @@ import aiohttp
 
 from service.application.ports import Clock, Credentials, VendorClient, VendorOperation
 from service.domain.account import Account
-from service.vendors.descriptor import DEFAULT_LIMITS, Vendor
+from service.vendors.descriptor import DEFAULT_LIMITS, OnSecret, Vendor, ignore_secret
 from service.vendors.http_exchange import ExchangeLimits, HttpExchange
 from service.vendors.huawei_aicc import create_called_route, routes_read
 from service.vendors.huawei_aicc.account import HuaweiAiccAccount
@@ -33,6 +33,7 @@ def open_client(
     credentials: Credentials,  # noqa: ARG001 - no operation of this vendor fetches a password
     *,
     limits: ExchangeLimits = DEFAULT_LIMITS,
+    on_secret: OnSecret = ignore_secret,
 ) -> VendorClient:
     """Make the account's client; see `OpenVendor`."""
     own = HuaweiAiccAccount.of(account)
@@ -42,6 +43,7 @@ def open_client(
         clock=clock,
         operations=_operations(own),
         replies=REPLIES,
+        on_secret=on_secret,
     )
 
 

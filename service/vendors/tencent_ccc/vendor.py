@@ -8,7 +8,7 @@ import aiohttp
 
 from service.application.ports import Clock, Credentials, VendorClient, VendorOperation
 from service.domain.account import Account
-from service.vendors.descriptor import DEFAULT_LIMITS, Vendor
+from service.vendors.descriptor import DEFAULT_LIMITS, OnSecret, Vendor, ignore_secret
 from service.vendors.http_exchange import ExchangeLimits, HttpExchange
 from service.vendors.tencent_ccc import (
     await_number_live,
@@ -51,6 +51,7 @@ def open_client(
     credentials: Credentials,
     *,
     limits: ExchangeLimits = DEFAULT_LIMITS,
+    on_secret: OnSecret = ignore_secret,  # noqa: ARG001 - requests are signed, no token is fetched
 ) -> VendorClient:
     """Make the account's client; see `OpenVendor`."""
     own = TencentCccAccount.of(account)

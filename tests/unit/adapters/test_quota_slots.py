@@ -555,3 +555,24 @@ async def test_two_spenders_of_one_quota_find_a_pace_and_the_quota_comes_back_wh
     for worker in workers:
         worker.cancel()
     await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def test_request_written_late_counts_when_it_was_written(
+    clock: VirtualClock, telemetry: RecordingTelemetry
+) -> None:
+    """A connection that has to be made first makes its request late: the one a quota later must not come on time."""
+    quota = SlotQuota(ledger=FakeLedger(), clock=clock, telemetry=telemetry)
+    written: list[float] = []
+
+    async def send(late: float) -> None:
+        slot = await quota.reserve(Account(name="acme", vendor="tencent_ccc"), CREATE, Lane.LIVE, since=0.0)
+        assert await quota.ready(slot)
+        await clock.sleep(late)
+        quota.sent(slot)
+        written.append(clock.monotonic())
+
+    loop = asyncio.ensure_future(asyncio.gather(*[send(0.15 if n == 0 else 0.0) for n in range(45)]))
+    await clock.finish(loop, within=10.0)
+    await quota.close()
+    times = sorted(written)
+    assert all(later - first >= 1.0 for first, later in zip(times, times[20:], strict=False))

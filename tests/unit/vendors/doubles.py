@@ -74,7 +74,9 @@ class ScriptedExchange(HttpExchange):
         self.hold = asyncio.Event()
         self.hold.set()
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> HttpReply | Failure:
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, on_sent: Callable[[], None] | None = None
+    ) -> HttpReply | Failure:
         posted = Posted(url, headers, body)
         self.posts.append(posted)
         await self.hold.wait()
