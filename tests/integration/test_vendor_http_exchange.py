@@ -13,7 +13,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from service.domain.outcome import ErrorClass, Failure
-from service.vendors.http_exchange import ExchangeLimits, HttpExchange, HttpReply
+from service.vendors.http_exchange import ExchangeLimits, HttpExchange, HttpReply, telling_when_sent
 
 LIMITS = ExchangeLimits(connect_seconds=0.5, read_seconds=0.5, max_reply_bytes=1000)
 BODY = b'{"a":1}'
@@ -307,3 +307,32 @@ async def test_reply_over_the_limit_is_not_read_on(session: aiohttp.ClientSessio
 async def test_answer_that_is_not_http_is_unclear(session: aiohttp.ClientSession, start: Start) -> None:
     server = await start(answering(b"220 mail.example.com ESMTP\r\n\r\n"))
     assert told(await post(session, server.url)) == (ErrorClass.AMBIGUOUS, "NotHttp")
+
+
+async def test_writing_the_request_is_told_before_the_reply_and_a_request_that_never_left_is_not(
+    start: Callable[[Callable[[Misbehaving], Behave]], Awaitable[Misbehaving]],
+) -> None:
+    def silent(server: Misbehaving) -> Behave:
+        async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await server.read_request(reader)
+            await server.released.wait()
+            writer.write(http(b"{}"))
+            await writer.drain()
+
+        return behave
+
+    server = await start(silent)
+    sent = asyncio.Event()
+    async with aiohttp.ClientSession(trace_configs=[telling_when_sent()]) as session:
+        exchange = HttpExchange(session, ExchangeLimits(connect_seconds=1.0, read_seconds=5.0))
+        posting = asyncio.ensure_future(exchange.post(server.url, headers={}, body=BODY, on_sent=sent.set))
+        async with asyncio.timeout(DEADLINE):
+            await sent.wait()
+        assert not posting.done()
+        server.released.set()
+        assert isinstance(await posting, HttpReply)
+
+        never = asyncio.Event()
+        gone = "http://127.0.0.1:1/"
+        assert isinstance(await exchange.post(gone, headers={}, body=BODY, on_sent=never.set), Failure)
+        assert not never.is_set()
