@@ -39,6 +39,7 @@ from service.adapters.configuration_sources import (
 from service.adapters.kafka_connection import KafkaConnection
 from service.domain.account import Account
 from service.domain.brake import BrakePolicy
+from service.domain.liveness import LivenessPolicy
 from service.domain.outcome import ErrorClass
 from service.domain.planning import PlanningPolicy, TopicDefaults
 from service.domain.quarantine import QuarantinePolicy
@@ -56,6 +57,7 @@ from service.settings_sections import (
     RetriesSettings,
     TimingSettings,
     TopicSettings,
+    WatchdogSettings,
 )
 from service.vendors.http_exchange import ExchangeLimits
 from service.vendors.registry import VENDORS
@@ -106,6 +108,7 @@ class Settings(BaseSettings):
     quarantine: QuarantineSettings = Field(default=QuarantineSettings(), description="when an account is left alone")
     quota: QuotaSettings = Field(default=QuotaSettings(), description="how exactly vendors' quotas are used")
     brake: BrakeSettings = Field(default=BrakeSettings(), description="when a topic's bad records pause it")
+    watchdog: WatchdogSettings = Field(default=WatchdogSettings(), description="when `/livez` fails")
     log: LogSettings = Field(default=LogSettings(), description="log lines, as JSON")
 
     @classmethod
@@ -174,6 +177,10 @@ class Settings(BaseSettings):
     def brake_policy(self) -> BrakePolicy:
         """When a topic's bad records pause it."""
         return BrakePolicy(**self.brake.model_dump())
+
+    def liveness_policy(self) -> LivenessPolicy:
+        """When the process counts as standing still."""
+        return LivenessPolicy(**self.watchdog.model_dump())
 
     def exchange_limits(self) -> ExchangeLimits:
         """Patience with vendors."""

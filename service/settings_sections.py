@@ -175,6 +175,15 @@ class BrakeSettings(Section):
         return self
 
 
+class WatchdogSettings(Section):
+    """When `/livez` says that the process makes no progress; nothing that is away ever counts."""
+
+    loop_seconds: float = Field(default=60.0, ge=45, description="since a loop began its last round")
+    stalled_seconds: float = Field(
+        default=120.0, ge=10, description="a partition stands still although records wait and the broker answers"
+    )
+
+
 class LogSettings(Section):
     """Log lines, as JSON."""
 

@@ -7,8 +7,8 @@ commit failures survived (a redelivered event is known by its digest), a bounded
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
-from typing import Final
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
@@ -16,17 +16,23 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from service.adapters.kafka_connection import KafkaConnection, trouble_of
 from service.application.ports import UnavailableError
 from service.application.telemetry import Telemetry
+from service.domain.liveness import PartitionStanding, SourceStanding
 from service.domain.record_reading import Record
 
 POLL_MS: Final = 500
 HEARTBEAT_MS: Final = 3_000  # or thrice in a session, where that is shorter: else the group forgets its member
+POLL_PATIENCE_SECONDS: Final = 2.0  # while the group regroups aiokafka's poll knows no end
+REGROUPING_SECONDS: Final = 15.0  # from then on it is told; a rebalance takes a session's length at most
 PROBE_SECONDS: Final = 5.0
+POSITION_SECONDS: Final = 0.5  # it is there at once, or has yet to be asked for by the client itself
 START_SECONDS: Final = 10.0
 COMMIT_SECONDS: Final = 3.0  # without a coordinator aiokafka would try for ever
 LEAVE_SECONDS: Final = 3.0
 LOST: Final = (CommitFailedError, IllegalStateError)
 """Somebody else has the partitions now; what they read again is known by its digest."""
 GATHER_SECONDS: Final = 0.05  # a commit costs the broker milliseconds
+
+Polled = Mapping[TopicPartition, Sequence[Any]]
 
 
 class KafkaEventSource:
@@ -61,18 +67,78 @@ class KafkaEventSource:
         self._commit_wanted = asyncio.Event()
         self._committing: asyncio.Task[None] | None = None
         self._probed_at = 0.0
+        self._polling: asyncio.Task[Polled] | None = None
+        self._polling_since = 0.0
+        self._asked = 0
+        self._fetched_at: dict[TopicPartition, int | None] = {}
 
     async def fetch(self) -> Sequence[Record]:
         """The next records, partition by partition in their order; empty after half a second without any."""
         consumer = await self._joined()
-        try:
-            found = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._most)
-        except KafkaError as trouble:
-            raise UnavailableError("kafka", type(trouble).__name__) from trouble
+        found = await self._poll(consumer)
         records = [_record(message) for messages in found.values() for message in messages]
         if not records:
             await self._probe(consumer)
+        self._asked += 1
         return records
+
+    async def standing(self) -> SourceStanding | None:
+        """How far each partition is read; None when the broker does not answer, or nothing is joined."""
+        consumer = self._consumer
+        if consumer is None:
+            return None
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                return await self._standing(consumer)
+        except (TimeoutError, KafkaError, IllegalStateError):
+            return None
+
+    async def _standing(self, consumer: AIOKafkaConsumer) -> SourceStanding:
+        partitions = list(consumer.assignment())
+        if not partitions:
+            return SourceStanding(asked=self._asked, partitions={})
+        ends = await consumer.end_offsets(partitions)
+        positions = await asyncio.gather(*(_position(consumer, partition) for partition in partitions))
+        paused = consumer.paused()
+        standings = {
+            f"{partition.topic}/{partition.partition}": PartitionStanding(
+                position=position,
+                end=self._end(consumer, partition, ends[partition]),
+                paused=partition in paused or partition.topic in self._paused,
+            )
+            for partition, position in zip(partitions, positions, strict=True)
+            if consumer.assignment() >= {partition}
+        }
+        return SourceStanding(asked=self._asked, partitions=standings)
+
+    def _end(self, consumer: AIOKafkaConsumer, partition: TopicPartition, end: int) -> int:
+        """Where reading ends for now: before a transaction that is still open, if the partition is being fetched."""
+        fetched_at = consumer.last_poll_timestamp(partition)
+        before, self._fetched_at[partition] = self._fetched_at.get(partition), fetched_at
+        stable = consumer.last_stable_offset(partition)
+        is_fetched = fetched_at is not None and fetched_at != before
+        return min(end, stable) if is_fetched and stable is not None and stable >= 0 else end
+
+    async def _poll(self, consumer: AIOKafkaConsumer) -> Polled:
+        """One poll, which may take several calls: it must not be cancelled, and waits for the group's regrouping."""
+        now = asyncio.get_running_loop().time
+        if self._polling is None:
+            self._polling_since = now()
+            poll = consumer.getmany(timeout_ms=POLL_MS, max_records=self._most)
+            self._polling = asyncio.get_running_loop().create_task(poll)
+        await asyncio.wait({self._polling}, timeout=POLL_PATIENCE_SECONDS)
+        if not self._polling.done():
+            self._asked += 1
+            if now() - self._polling_since > REGROUPING_SECONDS:
+                raise UnavailableError("kafka", "the consumer group does not come to an assignment")
+            return {}
+        polled, self._polling = self._polling, None
+        if polled.cancelled():
+            raise UnavailableError("kafka", "the poll was cancelled inside the client")
+        try:
+            return polled.result()
+        except KafkaError as trouble:
+            raise UnavailableError("kafka", type(trouble).__name__) from trouble
 
     def taken(self, records: Sequence[Record]) -> None:
         """These are durable: commit behind them, in the background."""
@@ -121,8 +187,16 @@ class KafkaEventSource:
             await self.commit_durable()
             consumer, self._consumer = self._consumer, None
             trouble = await trouble_of(consumer.stop(), within=LEAVE_SECONDS)
+            await self._end_poll()
             if trouble is not None:
                 self._telemetry.log("warning", "the group was not left in order", reason=type(trouble).__name__)
+
+    async def _end_poll(self) -> None:
+        """What was polled and not taken in comes again; its offset was not let go."""
+        if self._polling is not None:
+            self._polling.cancel()
+            await asyncio.gather(self._polling, return_exceptions=True)
+            self._polling = None
 
     async def commit_durable(self, partitions: Iterable[TopicPartition] | None = None) -> bool:
         """Commit the offsets behind what is durable; a failure is counted and left to redelivery or the next try.
@@ -167,7 +241,7 @@ class KafkaEventSource:
             try:
                 await asyncio.wait_for(consumer.start(), START_SECONDS)
             except (TimeoutError, KafkaError, OSError) as trouble:
-                await consumer.stop()
+                await trouble_of(consumer.stop(), within=LEAVE_SECONDS)
                 raise UnavailableError("kafka", f"{type(trouble).__name__} on joining") from trouble
             consumer.subscribe(self._topics, listener=_Assignments(self, self._telemetry))
             self._consumer = consumer
@@ -212,6 +286,15 @@ class _Assignments(ConsumerRebalanceListener):
         self._telemetry.log(
             "info", "partitions assigned", partitions=sorted(f"{p.topic}/{p.partition}" for p in assigned)
         )
+
+
+async def _position(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int | None:
+    """The offset fetched next; None while the client has yet to learn it."""
+    try:
+        async with asyncio.timeout(POSITION_SECONDS):
+            return int(await consumer.position(partition))
+    except TimeoutError:
+        return None
 
 
 def _record(message: object) -> Record:

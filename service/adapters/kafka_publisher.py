@@ -35,20 +35,23 @@ class KafkaPublisher:
         producer = await self._started()
         sent: list[tuple[str, asyncio.Future[Any]]] = []
         trouble = await self._send_all(producer, messages, sent)
-        done: list[str] = []
-        try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                for message_id, acknowledgement in sent:
-                    await acknowledgement
-                    done.append(message_id)
-        except TOO_LARGE as too_large:
-            trouble = PublishRefusedError(sent[len(done)][0], type(too_large).__name__)
-        except (KafkaError, TimeoutError) as indefinite:
-            await self._throw_away(indefinite)
-            trouble = UnavailableError("publisher", type(indefinite).__name__)
+        if sent:
+            await asyncio.wait({acknowledgement for _, acknowledgement in sent}, timeout=DEADLINE_SECONDS)
+        verdicts = [_verdict(acknowledgement) for _, acknowledgement in sent]
+        done = [message_id for message_id, _ in sent[: _first_bad(verdicts)]]
+        bad = verdicts[len(done)] if len(done) < len(sent) else None
+        if bad is not None:
+            trouble = await self._trouble(sent[len(done)][0], bad)
         if trouble is not None and not done:
             raise trouble
         return done
+
+    async def _trouble(self, message_id: str, verdict: BaseException) -> Exception:
+        """What a message that was not acknowledged means for it and for the producer."""
+        if isinstance(verdict, TOO_LARGE):
+            return PublishRefusedError(message_id, type(verdict).__name__)
+        await self._throw_away(verdict)
+        return UnavailableError("publisher", type(verdict).__name__)
 
     async def close(self) -> None:
         """Flush and disconnect; what a broker that is away does not take stays in the outbox."""
@@ -57,10 +60,11 @@ class KafkaPublisher:
     async def _send_all(
         self, producer: AIOKafkaProducer, messages: Sequence[OutboxMessage], sent: list[tuple[str, asyncio.Future[Any]]]
     ) -> Exception | None:
-        """Hand messages to the producer until one is refused; what refused it."""
+        """Hand messages to the producer until one is refused; what refused it. All of them share one deadline."""
+        give_up = asyncio.get_running_loop().time() + DEADLINE_SECONDS
         for message in messages:
             try:
-                async with asyncio.timeout(DEADLINE_SECONDS):
+                async with asyncio.timeout_at(give_up):
                     acknowledgement = await producer.send(
                         message.topic, value=message.value, key=message.key, headers=list(message.headers)
                     )
@@ -84,7 +88,7 @@ class KafkaPublisher:
             try:
                 await asyncio.wait_for(producer.start(), START_SECONDS)
             except (KafkaError, OSError, TimeoutError) as trouble:
-                await producer.stop()
+                await trouble_of(producer.stop(), within=STOP_SECONDS)
                 raise UnavailableError("publisher", f"{type(trouble).__name__} on connecting") from trouble
             self._producer = producer
         return self._producer
@@ -92,6 +96,7 @@ class KafkaPublisher:
     async def _throw_away(self, trouble: BaseException) -> None:
         """An indefinite error: the broker may have the messages or not; the same ids go out again."""
         self._telemetry.count("publish_failures_total", reason="indefinite")
+        self._telemetry.count("producer_rebuilds_total")
         self._telemetry.log("warning", "the producer is rebuilt", reason=type(trouble).__name__)
         await self._stop()
 
@@ -101,3 +106,14 @@ class KafkaPublisher:
             trouble = await trouble_of(producer.stop(), within=STOP_SECONDS)
             if trouble is not None:
                 self._telemetry.log("warning", "the producer did not stop in order", reason=type(trouble).__name__)
+
+
+def _verdict(acknowledgement: asyncio.Future[Any]) -> BaseException | None:
+    """What became of a message; a future that the client cancelled says as little as one that never ended."""
+    if not acknowledgement.done():
+        return TimeoutError()
+    return KafkaError("cancelled inside the client") if acknowledgement.cancelled() else acknowledgement.exception()
+
+
+def _first_bad(verdicts: Sequence[BaseException | None]) -> int:
+    return next((nth for nth, verdict in enumerate(verdicts) if verdict is not None), len(verdicts))

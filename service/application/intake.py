@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from contracts.dead_letter import DeadLetterReason
+from service.application.ends import count_ends
 from service.application.ports import Clock, EventSource, Ledger, UnavailableError
 from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going
 from service.application.telemetry import Telemetry
@@ -138,6 +139,7 @@ class Intake:
         )
         self._telemetry.health("ledger", ready=True)
         self._telemetry.observe("intake_batch_seconds", self._clock.monotonic() - begun)
+        count_ends(self._telemetry, changes)
         self._brakes.found_bad(letter.topic for letter in changes.dead_letters if letter.reason == "id_reused")
         self._tell(batch, changes)
 

@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
+from service.application.ends import count_ends, tell_quarantines
 from service.application.ports import Claim, Clock, Ledger, LostClaimError, Randomness, SentTimes, Slot
 from service.application.rounds import insist
 from service.application.telemetry import Telemetry
-from service.domain.command import Attempt, Command, CommandState, PlanState, Session
+from service.domain.advice import advise
+from service.domain.command import Attempt, Command, CommandState, Session
 from service.domain.draft import Draft
 from service.domain.ledger_state import Changes, Keys, Known
 from service.domain.outcome import Call, Failure, NotYet, Outcome, WhenUnclear
@@ -153,8 +155,9 @@ class Settlement:
             self._telemetry.count("outcomes_dropped_total", operation=claim.command.operation)
             self._telemetry.log("warning", "an outcome came for lost work", **_identity(claim.command, claim))
             return
-        self._count_ends(changes)
         failure = outcome if isinstance(outcome, Failure) else None
+        count_ends(self._telemetry, changes)
+        tell_quarantines(self._telemetry, changes, "" if failure is None else advise(failure).text)
         self._telemetry.log(
             "warning" if failure is not None else "info",
             f"command {command.state}",
@@ -170,21 +173,6 @@ class Settlement:
             quota_seconds=None if sent is None else round(sent.quota_seconds, 4),
             vendor_seconds=None if sent is None else round(sent.vendor_seconds, 4),
         )
-
-    def _count_ends(self, changes: Changes) -> None:
-        for command in changes.commands:
-            if command.state.ended:
-                self._telemetry.count(
-                    "commands_ended_total",
-                    operation=command.operation,
-                    state=command.state,
-                    result=command.result or "",
-                )
-                age = (command.ended_at or command.created_at) - command.created_at
-                self._telemetry.observe("command_age_seconds", max(0.0, age), operation=command.operation)
-        for plan in changes.plans:
-            if plan.state is not PlanState.OPEN:
-                self._telemetry.count("plans_ended_total", state=plan.state)
 
 
 def _keys(claim: Claim) -> Keys:

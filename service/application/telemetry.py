@@ -1,6 +1,7 @@
 """What Cordboard counts and measures: a closed catalogue, each figure with its meaning, and the port that takes them.
 
-Labels are closed sets (operations, lanes, classes, states, topics, types of ours); never ids, names or free text.
+Labels are closed sets (operations, lanes, classes, states, topics, configured accounts, types of ours); never ids,
+names of persons or free text.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ Counter = Literal[
     "publish_failures_total",
     "offset_commit_failures_total",
     "rebalances_total",
+    "producer_rebuilds_total",
     "loop_failures_total",
+    "quarantines_total",
 ]
 Histogram = Literal["vendor_request_seconds", "quota_wait_seconds", "intake_batch_seconds", "command_age_seconds"]
-Gauge = Literal["commands", "outbox_pending", "ready", "quota_rate", "topic_paused"]
+Gauge = Literal["commands", "outbox_pending", "ready", "quota_rate", "topic_paused", "quarantined", "watchdog_alive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,11 @@ CATALOGUE: Final[Mapping[Counter | Histogram | Gauge, Metric]] = {
     "publish_failures_total": Metric("counter", "Tries to publish that failed.", ("reason",)),
     "offset_commit_failures_total": Metric("counter", "Offset commits that failed; they are tried again."),
     "rebalances_total": Metric("counter", "Assignments that the consumer group gave us."),
+    "producer_rebuilds_total": Metric("counter", "Times the producer was thrown away after an indefinite error."),
     "loop_failures_total": Metric("counter", "Rounds of a loop that failed and were tried again.", ("loop", "part")),
+    "quarantines_total": Metric(
+        "counter", "Times an account, or one operation of it, was stopped as sick.", ("account", "operation")
+    ),
     "vendor_request_seconds": Metric("histogram", "Time from sending a request to its verdict.", ("operation",)),
     "quota_wait_seconds": Metric("histogram", "Time a call waited for its slot.", ("operation", "lane")),
     "intake_batch_seconds": Metric("histogram", "Time to decide and store a batch of records."),
@@ -75,6 +82,10 @@ CATALOGUE: Final[Mapping[Counter | Histogram | Gauge, Metric]] = {
     "topic_paused": Metric(
         "gauge", "1 from the moment a topic is paused for its bad records until a probe reads well.", ("topic",)
     ),
+    "quarantined": Metric(
+        "gauge", "1 while an account is stopped as sick; `all` or the one operation.", ("account", "operation")
+    ),
+    "watchdog_alive": Metric("gauge", "1 while every loop turns and what Kafka holds for us is fetched."),
     "ready": Metric("gauge", "1 while a part works: kafka, ledger, publisher.", ("part",)),
 }
 

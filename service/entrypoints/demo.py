@@ -23,12 +23,13 @@ from service.adapters.logs import configure_logging, register_secret
 from service.adapters.metrics import MeteredTelemetry
 from service.application.ports import CommandQuery
 from service.application.rounds import Stopping
+from service.application.watchdog import Watchdog
 from service.bootstrap import Workplace, open_workplace
 from service.domain.command import Command, CommandState, Plan, PlanState
 from service.entrypoints.demo_day import DayRecord, DayShape, mixed_day
 from service.entrypoints.demo_report import Report, print_report
 from service.entrypoints.demo_town import FAULTS_TOLD, SANDBOX, crm_clerk, demo_settings, seed_town
-from service.entrypoints.worker import serving, work
+from service.entrypoints.worker import Front, serving, work
 from service.sandbox.server import RunningSandbox, start_sandbox
 
 TOPICS: Final = (
@@ -57,6 +58,7 @@ class _Town:
     broker: str
     sandbox: RunningSandbox
     workplace: Workplace
+    watchdog: Watchdog
     port: int
     folder: Path
 
@@ -67,10 +69,10 @@ async def _demo(console: Console, *, stay: bool, hires: int) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stopping.ask)
     shape = DayShape(hires=hires, second_ids=max(1, hires // 15))
     day = mixed_day(shape, seed=7)
-    async with _open_town() as town:
+    async with _open_town(stopping) as town:
         console.print(f"Embedded broker {town.broker}, both vendors' sandbox {town.sandbox.base_url}, SQLite ledger.")
         console.print(f"A mixed day of {len(day)} records; the vendors have a bad one: {FAULTS_TOLD}.")
-        working = asyncio.create_task(work(town.workplace, stopping, shutdown_seconds=5.0))
+        working = asyncio.create_task(work(town.workplace, stopping, shutdown_seconds=5.0, watchdog=town.watchdog))
         done = await _live_the_day(town, day, console, stopping)
         report = await _gather(town, day, stay=stay)
         print_report(report, Console(), done=done)
@@ -83,7 +85,7 @@ async def _demo(console: Console, *, stay: bool, hires: int) -> int:
 
 
 @asynccontextmanager
-async def _open_town() -> AsyncIterator[_Town]:
+async def _open_town(stopping: Stopping) -> AsyncIterator[_Town]:
     async with AsyncExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="cordboard-demo-")))
         broker = opened.enter_context(EmbeddedBroker(TOPICS))
@@ -95,9 +97,13 @@ async def _open_town() -> AsyncIterator[_Town]:
         configure_logging(logs, level=settings.log.level)
         for secret in settings.secrets():
             register_secret(secret)
-        workplace = await opened.enter_async_context(open_workplace(settings, MeteredTelemetry()))
-        port = await opened.enter_async_context(serving(workplace, settings))
-        yield _Town(broker.bootstrap_servers, sandbox, workplace, port, folder)
+        telemetry = MeteredTelemetry()
+        workplace = await opened.enter_async_context(open_workplace(settings, telemetry))
+        watchdog = Watchdog(clock=workplace.clock, telemetry=telemetry, policy=settings.liveness_policy())
+        front = Front(stopping=stopping, watchdog=watchdog)
+        opened.enter_context(front.showing(workplace.ledger))
+        port = await opened.enter_async_context(serving(front, telemetry, settings))
+        yield _Town(broker.bootstrap_servers, sandbox, workplace, watchdog, port, folder)
 
 
 async def _live_the_day(town: _Town, day: Sequence[DayRecord], console: Console, stopping: Stopping) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 
@@ -43,9 +43,27 @@ PLAN_FILTERS: Final[Mapping[str, bool]] = {
 }
 
 
-def build_app(ledger: Ledger, telemetry: MeteredTelemetry, liveness: Callable[[], bool]) -> web.Application:
-    """The application; `liveness` says whether the process still makes progress, whatever else is away."""
-    health, listings = _Health(ledger, telemetry, liveness), _Listings(ledger)
+class Process(Protocol):
+    """What the API knows of the process that it speaks for."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger. Raises UnavailableError while it is not open."""
+        ...
+
+    @property
+    def stopping(self) -> bool:
+        """True once it was asked to end: it wants no more traffic."""
+        ...
+
+    def standstills(self) -> Sequence[str]:
+        """What makes no progress, in words; asks nothing of what is outside."""
+        ...
+
+
+def build_app(process: Process, telemetry: MeteredTelemetry) -> web.Application:
+    """The application that tells of a process, from before its ledger is open until after it is closed."""
+    health, listings = _Health(process, telemetry), _Listings(process)
     app = web.Application(
         middlewares=[with_security_headers, as_problems, for_this_host_only], client_max_size=MAX_BODY_BYTES
     )
@@ -68,21 +86,24 @@ async def _openapi(request: web.Request) -> web.Response:
 class _Health:
     """What orchestrators and Prometheus ask."""
 
-    def __init__(self, ledger: Ledger, telemetry: MeteredTelemetry, liveness: Callable[[], bool]) -> None:
-        self._ledger = ledger
+    def __init__(self, process: Process, telemetry: MeteredTelemetry) -> None:
+        self._process = process
         self._telemetry = telemetry
-        self._liveness = liveness
 
     async def live(self, request: web.Request) -> web.Response:
         """200 while the process makes progress; asks nothing of what is outside."""
         parameters(request, {})
-        if not self._liveness():
-            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "the process makes no progress: restart it")
+        standstills = self._process.standstills()
+        if standstills:
+            detail = f"the process makes no progress, restart it: {'; '.join(standstills)}"
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail)
         return answer_json({"status": "alive"})
 
     async def ready(self, request: web.Request) -> web.Response:
-        """200 when every part works, else 503 with the parts that are away; `?verbose` lists all."""
+        """200 when every part works, else 503 with the parts that are away; `?verbose` lists all. 503 when stopping."""
         verbose = "verbose" in parameters(request, {"verbose": False})
+        if self._process.stopping:
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "stopping")
         board = self._telemetry.readiness()
         parts = {name: {"ready": part.ready, "detail": part.detail} for name, part in sorted(board.items())}
         away = [name for name, part in parts.items() if not part["ready"]]
@@ -95,7 +116,7 @@ class _Health:
         """Figures for Prometheus; while the ledger is away, all but the counts of commands."""
         parameters(request, {})
         try:
-            self._telemetry.show_commands(await self._ledger.counts())
+            self._telemetry.show_commands(await self._process.ledger.counts())
         except UnavailableError:
             self._telemetry.show_commands({})
         body, content_type = self._telemetry.exposition(request.headers.get("Accept", ""))
@@ -105,21 +126,21 @@ class _Health:
 class _Listings:
     """What the ledger tells."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, process: Process) -> None:
+        self._process = process
 
     async def commands(self, request: web.Request) -> web.Response:
         """One page of commands, by id."""
-        return await _page(_query(request, COMMAND_FILTERS, CommandState), self._ledger.commands, command_view)
+        return await _page(_query(request, COMMAND_FILTERS, CommandState), self._process.ledger.commands, command_view)
 
     async def plans(self, request: web.Request) -> web.Response:
         """One page of plans, by id."""
-        return await _page(_query(request, PLAN_FILTERS, PlanState), self._ledger.plans, plan_view)
+        return await _page(_query(request, PLAN_FILTERS, PlanState), self._process.ledger.plans, plan_view)
 
     async def command(self, request: web.Request) -> web.Response:
         """One command with its plan, attempts and history."""
         parameters(request, {})
-        story = await self._ledger.story(path_id(request))
+        story = await self._process.ledger.story(path_id(request))
         if story is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "no command has this id")
         return answer_json(story_view(story))
@@ -128,10 +149,10 @@ class _Listings:
         """One plan with its commands in their order."""
         parameters(request, {})
         plan_id = path_id(request)
-        plans = await self._ledger.plans(CommandQuery(plan_id=plan_id, limit=1))
+        plans = await self._process.ledger.plans(CommandQuery(plan_id=plan_id, limit=1))
         if not plans:
             raise ProblemError(HTTPStatus.NOT_FOUND, "no plan has this id")
-        steps = await self._ledger.commands(CommandQuery(plan_id=plan_id, limit=MOST_STEPS))
+        steps = await self._process.ledger.commands(CommandQuery(plan_id=plan_id, limit=MOST_STEPS))
         in_order = sorted(steps, key=lambda command: command.step_no)
         return answer_json(plan_view(plans[0]) | {"commands": [command_view(command) for command in in_order]})
 

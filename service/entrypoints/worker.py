@@ -3,36 +3,82 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Final
 
 from aiohttp import web
 
 from service.adapters.ledger_sqlite_file import LedgerLockedError
 from service.adapters.metrics import MeteredTelemetry
-from service.application.ports import UnavailableError
-from service.application.rounds import Stopping
+from service.adapters.system_clock import SystemClock
+from service.application.ports import Ledger, UnavailableError
+from service.application.rounds import FIRST_PAUSE, Stopping, longer_pause
+from service.application.watchdog import Watchdog
 from service.bootstrap import Workplace, open_workplace
 from service.entrypoints.http_api import build_app
 from service.settings import Settings
 
 REFUSED: Final = 5
+KILLED: Final = 1
 FLUSH_SECONDS: Final = 5.0
-HEARTBEAT_SECONDS: Final = 1.0
-STALLED_SECONDS: Final = 15.0
+
+
+class Front:
+    """Fulfils `http_api.Process`: what the HTTP side may know, while the workplace opens, works and closes."""
+
+    def __init__(self, *, stopping: Stopping, watchdog: Watchdog) -> None:
+        """No ledger is open yet."""
+        self._stopping = stopping
+        self._watchdog = watchdog
+        self._ledger: Ledger | None = None
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger. Raises UnavailableError while it is not open."""
+        if self._ledger is None:
+            raise UnavailableError("ledger", "not open")
+        return self._ledger
+
+    @property
+    def stopping(self) -> bool:
+        """True once the process was asked to end."""
+        return self._stopping.asked
+
+    def standstills(self) -> tuple[str, ...]:
+        """What makes no progress."""
+        return self._watchdog.standstills()
+
+    @contextmanager
+    def showing(self, ledger: Ledger) -> Iterator[None]:
+        """Answer from this ledger for as long as it is open."""
+        self._ledger = ledger
+        try:
+            yield
+        finally:
+            self._ledger = None
 
 
 async def run_worker(settings: Settings, telemetry: MeteredTelemetry, *, with_api: bool = True) -> int:
-    """Run until SIGTERM or SIGINT; the exit code (0 done, 5 refused because the ledger is held)."""
-    stopping = Stopping()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.ask)
+    """Run until SIGTERM or SIGINT (a second one ends the process at once, with 1); the exit code.
+
+    0 done, 5 refused because the ledger is held. A ledger that can't be opened is waited for; raises MigrationError
+    for one that this program may not use.
+    """
+    clock, stopping = SystemClock(), Stopping()
+    _listen_for_signals(stopping, telemetry)
+    watchdog = Watchdog(clock=clock, telemetry=telemetry, policy=settings.liveness_policy())
+    front = Front(stopping=stopping, watchdog=watchdog)
+    api = partial(serving, front, telemetry, settings) if with_api else nothing
     try:
-        async with open_workplace(settings, telemetry) as place, serving(place, settings) if with_api else nothing():
-            await work(place, stopping, shutdown_seconds=settings.timing.shutdown_seconds)
+        async with AsyncExitStack() as opened:
+            place = await _open(opened, settings, telemetry, stopping, api)
+            if place is not None:
+                opened.enter_context(front.showing(place.ledger))
+                await work(place, stopping, shutdown_seconds=settings.timing.shutdown_seconds, watchdog=watchdog)
     except LedgerLockedError as held:
         telemetry.log("error", "the ledger is held by another process", reason=str(held))
         return REFUSED
@@ -40,12 +86,55 @@ async def run_worker(settings: Settings, telemetry: MeteredTelemetry, *, with_ap
     return 0
 
 
-async def work(workplace: Workplace, stopping: Stopping, *, shutdown_seconds: float) -> None:
+def _listen_for_signals(stopping: Stopping, telemetry: MeteredTelemetry) -> None:
+    """The first signal ends in order, the second at once: what is durable stays, the next start finds the rest."""
+
+    def asked() -> None:
+        if stopping.asked:
+            telemetry.log("warning", "ended at once by a second signal")
+            os._exit(KILLED)
+        stopping.ask()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked)
+
+
+async def _open(
+    opened: AsyncExitStack,
+    settings: Settings,
+    telemetry: MeteredTelemetry,
+    stopping: Stopping,
+    api: Callable[[], AbstractAsyncContextManager[object]],
+) -> Workplace | None:
+    """The workplace, with the API beside it; None if asked to stop before the ledger could be opened.
+
+    The ledger is tried before a port is taken: whoever finds it held is told just that.
+    """
+    pause, serves = FIRST_PAUSE, False
+    while not stopping.asked:
+        try:
+            place = await opened.enter_async_context(open_workplace(settings, telemetry))
+        except UnavailableError as away:
+            telemetry.health(away.part, ready=False, detail=str(away))
+            telemetry.count("loop_failures_total", loop="opening", part=away.part)
+            telemetry.log("warning", "waiting for something that is away", loop="opening", reason=str(away))
+            place = None
+        if not serves:
+            await opened.enter_async_context(api())
+            serves = True
+        if place is not None:
+            return place
+        pause = await longer_pause(pause, SystemClock(), stopping)
+    return None
+
+
+async def work(workplace: Workplace, stopping: Stopping, *, shutdown_seconds: float, watchdog: Watchdog) -> None:
     """Run the loops; when asked to stop, let calls in flight end, tell what ended, commit, and leave the group."""
-    taking_in = asyncio.create_task(workplace.intake.run(stopping))
-    executing = asyncio.create_task(workplace.execution.run(stopping))
+    taking_in = asyncio.create_task(workplace.intake.run(stopping, watchdog))
+    executing = asyncio.create_task(workplace.execution.run(stopping, watchdog))
     relaying = Stopping()
-    telling = asyncio.create_task(workplace.relay.run(relaying))
+    telling = asyncio.create_task(workplace.relay.run(relaying, watchdog))
+    watching = asyncio.create_task(watchdog.run(workplace.source))
     workplace.telemetry.log("info", "started")
     await stopping.wait()
     workplace.telemetry.log("info", "stopping")
@@ -54,9 +143,9 @@ async def work(workplace: Workplace, stopping: Stopping, *, shutdown_seconds: fl
     await workplace.execution.drain(shutdown_seconds)
     relaying.ask()
     await asyncio.gather(_tell_the_rest(workplace, telling), workplace.source.commit_durable())
-    for task in (taking_in, executing, telling):
+    for task in (taking_in, executing, telling, watching):
         task.cancel()
-    await asyncio.gather(taking_in, executing, telling, return_exceptions=True)
+    await asyncio.gather(taking_in, executing, telling, watching, return_exceptions=True)
 
 
 async def _tell_the_rest(workplace: Workplace, telling: asyncio.Task[None]) -> None:
@@ -71,22 +160,17 @@ async def _tell_the_rest(workplace: Workplace, telling: asyncio.Task[None]) -> N
 
 
 @asynccontextmanager
-async def serving(workplace: Workplace, settings: Settings) -> AsyncIterator[int]:
+async def serving(front: Front, telemetry: MeteredTelemetry, settings: Settings) -> AsyncIterator[int]:
     """Serve health, metrics and the read-only API; the port it listens on."""
-    heart = _Heart()
-    app = build_app(workplace.ledger, workplace.telemetry, heart.beats)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    runner = web.AppRunner(build_app(front, telemetry), access_log=None, handle_signals=False)
     await runner.setup()
     site = web.TCPSite(runner, settings.http.host, settings.http.port)
     await site.start()
-    beating = asyncio.create_task(heart.run())
     try:
         port: int = runner.addresses[0][1]
-        workplace.telemetry.log("info", "listening", host=settings.http.host, port=port)
+        telemetry.log("info", "listening", host=settings.http.host, port=port)
         yield port
     finally:
-        beating.cancel()
-        await asyncio.gather(beating, return_exceptions=True)
         await runner.cleanup()
 
 
@@ -94,18 +178,3 @@ async def serving(workplace: Workplace, settings: Settings) -> AsyncIterator[int
 async def nothing() -> AsyncIterator[int]:
     """Serve nothing."""
     yield 0
-
-
-class _Heart:
-    """Beats while the event loop turns; `/livez` asks it."""
-
-    def __init__(self) -> None:
-        self._last = asyncio.get_running_loop().time()
-
-    async def run(self) -> None:
-        while True:
-            self._last = asyncio.get_running_loop().time()
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-
-    def beats(self) -> bool:
-        return asyncio.get_running_loop().time() - self._last < STALLED_SECONDS

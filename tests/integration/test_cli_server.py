@@ -20,6 +20,7 @@ from service.entrypoints.cli import app
 from service.entrypoints.http_api import build_app
 from tests.builders import CREATE, NOW, make_command, make_plan
 from tests.fakes.ledger import FakeLedger
+from tests.fakes.process import FakeProcess
 
 PLAN = make_plan()
 FAILED = make_command(
@@ -49,7 +50,7 @@ async def url() -> AsyncIterator[str]:
     )
     changes = Changes(plans=(PLAN, make_plan(2)), commands=(FAILED, PENDING), history=(row,), attempts=(attempt,))
     await ledger.transact(Keys(), lambda _: changes)
-    async with TestServer(build_app(ledger, MeteredTelemetry(), lambda: True)) as server:
+    async with TestServer(build_app(FakeProcess(ledger), MeteredTelemetry())) as server:
         yield str(server.make_url("")).rstrip("/")
 
 

@@ -25,6 +25,7 @@ from service.entrypoints.http_api import COMMAND_FILTERS, PLAN_FILTERS, build_ap
 from service.entrypoints.http_api_description import description
 from tests.builders import CREATE, NOW, make_command, make_plan
 from tests.fakes.ledger import FakeLedger
+from tests.fakes.process import FakeProcess
 
 Client = TestClient[web.Request, web.Application]
 CANARY = "FAKE-canary-in-an-answer"
@@ -54,7 +55,7 @@ def telemetry() -> MeteredTelemetry:
 
 @pytest.fixture
 async def client(ledger: AwayLedger, telemetry: MeteredTelemetry) -> AsyncIterator[Client]:
-    async with TestClient(TestServer(build_app(ledger, telemetry, lambda: True))) as client:
+    async with TestClient(TestServer(build_app(FakeProcess(ledger), telemetry))) as client:
         yield client
 
 
@@ -111,8 +112,23 @@ async def test_livez_asks_nothing_of_what_is_outside(client: Client, ledger: Awa
 
 
 async def test_livez_fails_when_the_process_makes_no_progress(ledger: AwayLedger, telemetry: MeteredTelemetry) -> None:
-    async with TestClient(TestServer(build_app(ledger, telemetry, lambda: False))) as client:
-        assert (await get(client, "/livez", 503))["detail"].startswith("the process makes no progress")
+    process = FakeProcess(ledger, standing_still=("loop intake has not turned for 61 s",))
+    async with TestClient(TestServer(build_app(process, telemetry))) as client:
+        detail = (await get(client, "/livez", 503))["detail"]
+        assert detail == "the process makes no progress, restart it: loop intake has not turned for 61 s"
+
+
+async def test_readyz_fails_from_the_moment_the_process_is_asked_to_stop(
+    ledger: AwayLedger, telemetry: MeteredTelemetry
+) -> None:
+    process = FakeProcess(ledger)
+    for part in ("kafka", "ledger"):
+        telemetry.health(part, ready=True)
+    async with TestClient(TestServer(build_app(process, telemetry))) as client:
+        await get(client, "/readyz")
+        process.stopping = True
+        assert (await get(client, "/readyz", 503))["detail"] == "stopping"
+        await get(client, "/livez")
 
 
 async def test_readyz_names_what_is_away(client: Client, telemetry: MeteredTelemetry) -> None:

@@ -1,0 +1,86 @@
+"""The watchdog: asks now and then how far Kafka is read, and says when a loop or a partition no longer moves.
+
+Called by the worker; `/livez` asks it. It mends nothing: whoever runs the process starts it anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from service.application.ports import Clock
+from service.application.telemetry import Telemetry
+from service.domain.liveness import Liveness, LivenessPolicy, SourceStanding, Standstill
+
+LOOK_SECONDS: Final = 5.0
+LOOKS_WITHIN: Final = 6  # so often a partition is looked at before it counts as stalled
+TO_DO: Final = "start the process anew (an orchestrator does, on /livez); the ledger keeps everything"
+
+
+class Source(Protocol):
+    """Whoever knows how far the in-topics are read."""
+
+    async def standing(self) -> SourceStanding | None:
+        """How far each partition is read; None when the broker does not answer within seconds, or nothing is joined.
+
+        Never raises for what is away, and never disturbs a fetch that is under way.
+        """
+        ...
+
+
+class Watchdog:
+    """Fulfils `Pulse` for the loops. Without a `source` only they are watched."""
+
+    def __init__(self, *, clock: Clock, telemetry: Telemetry, policy: LivenessPolicy) -> None:
+        """Nothing is watched before it has moved once."""
+        self._clock = clock
+        self._telemetry = telemetry
+        self._liveness = Liveness(policy)
+        self._every = min(LOOK_SECONDS, policy.stalled_seconds / LOOKS_WITHIN)
+        self._told: Mapping[tuple[str, str], Standstill] = {}
+
+    def beat(self, loop: str) -> None:
+        """A loop begins a round."""
+        self._liveness.beat(loop, self._clock.monotonic())
+
+    def rest(self, loop: str) -> None:
+        """A loop has ended because it was asked to."""
+        self._liveness.rest(loop)
+
+    def standstills(self) -> tuple[str, ...]:
+        """What no longer moves, in words; nothing while the process lives."""
+        now = self._clock.monotonic()
+        return tuple(standstill.told(now) for standstill in self._liveness.standstills(now))
+
+    async def run(self, source: Source) -> None:
+        """Look until cancelled."""
+        while True:
+            await self.look(source)
+            await self._clock.sleep(self._every)
+
+    async def look(self, source: Source) -> None:
+        """Look once, and tell what changed. A fault in looking is told, and watches no partition meanwhile."""
+        try:
+            standing = await source.standing()
+        except Exception as bug:  # noqa: BLE001 - the watchdog must outlive a bug in one look; it is logged
+            self._telemetry.log("error", "the watchdog can't look", exc_info=bug)
+            standing = None
+        now = self._clock.monotonic()
+        self._liveness.stands(standing, now)
+        self._tell({(s.kind, s.name): s for s in self._liveness.standstills(now)}, now)
+
+    def _tell(self, found: Mapping[tuple[str, str], Standstill], now: float) -> None:
+        self._telemetry.level("watchdog_alive", 0 if found else 1)
+        for key in found.keys() - self._told.keys():
+            standstill = found[key]
+            self._telemetry.log(
+                "error",
+                "the process makes no progress",
+                what=standstill.kind,
+                name=standstill.name,
+                seconds=round(now - standstill.since),
+                what_to_do=TO_DO,
+            )
+        for kind, name in self._told.keys() - found.keys():
+            self._telemetry.log("info", "it moves again", what=kind, name=name)
+        self._told = found
