@@ -100,12 +100,16 @@ class Failpoints:
         return awaited if inspect.iscoroutinefunction(method) else called
 
 
-def exchange_step(client: VendorClient) -> Callable[[Call], str]:
+def exchange_step(client: VendorClient) -> Callable[..., str]:
     """Whether a call to the client's vendor only reads."""
     operations = client.operations.values()
     reads = {operation.name for operation in operations if not operation.writes}
     reads |= {operation.present_read.operation for operation in operations if operation.present_read is not None}
-    return lambda call: "read" if call.operation in reads else "write"
+
+    def step(call: Call, *_: object) -> str:
+        return "read" if call.operation in reads else "write"
+
+    return step
 
 
 class _Watched:

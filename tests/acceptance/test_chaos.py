@@ -13,10 +13,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-import orjson
 import pytest
 
-from tests.acceptance.oracle import APPLY, Evidence, LedgerRows, Verdict, judge
+from tests.acceptance.aftermath import gather
+from tests.acceptance.oracle import Verdict, judge
 from tests.acceptance.scene import Scene
 from tests.acceptance.storm import SETTINGS, Load, make_load, sandbox_settings
 from tests.kafka.broker import KafkaBroker
@@ -122,37 +122,6 @@ class Storm:
         await _pass(time.monotonic() + self.chance.uniform(0.5, 3.0))
         await asyncio.to_thread(self.scene.broker.start)
 
-    async def calm(self, seconds: float) -> Evidence:
-        """Wait until nothing moves any more, stop, and gather what is left."""
-        await self.scene.until_async(self._is_quiet, seconds=seconds, what="quiet after the storm")
-        assert await self.scene.stop_worker(self.worker) == 0
-        state = await self.scene.ask_sandbox("GET", "state")
-        ledger = LedgerRows(self.scene.folder / "ledger.db")
-        ended = sum(plan["state"] != "open" for plan in ledger.plans.values())
-        await self.scene.until(lambda: len(self.scene.plan_ends()) >= ended, seconds=20, what="every plan's end told")
-        return Evidence(
-            load=self.load,
-            journal=self.scene.journal,
-            state=state,
-            ledger=ledger,
-            told=self.scene.events(),
-            dead_letters=len({(m.topic, m.key, m.value) for m in self.scene.dead_letters()}),
-        )
-
-    async def _is_quiet(self) -> bool:
-        """Every record let go of, and every open plan behind an application in doubt whose number is not live."""
-        if self.worker.poll() is not None:
-            raise AssertionError(f"the worker ended with {self.worker.returncode}\n{self.scene.log_text[-3000:]}")
-        doubted = await _all(self.scene, "commands", "in_doubt")
-        if any(command["operation"] != APPLY for command in doubted):
-            return False
-        stopped = {command["subject"] for command in doubted}
-        if {plan["subject"] for plan in await _all(self.scene, "plans", "open")} != stopped:
-            return False
-        live = (await self.scene.ask_sandbox("GET", "state"))["tencent_ccc"]["1400000000"]["numbers"]
-        keys = {subject: self.load.chains[subject].key.rpartition("/")[2] for subject in stopped}
-        return not live.keys() & set(keys.values()) and await self.scene.committed() == len(self.load.records)
-
     def table(self, verdict: Verdict, seed: int, seconds: float) -> str:
         """The storm in figures."""
         times = sorted(self.recoveries)
@@ -205,7 +174,7 @@ async def _storm(
     ) as scene:
         storm = Storm(scene, load, chance)
         await storm.rage(blows)
-        evidence = await storm.calm(calm_seconds)
+        evidence = await gather(scene, load, storm.worker, seconds=calm_seconds)
     verdict = judge(evidence)
     with capsys.disabled():
         sys.stdout.write(f"\n{storm.table(verdict, seed, time.monotonic() - begun)}\n")
@@ -224,23 +193,3 @@ def blows_of(*, kill: int = 0, term: int = 0, freeze: int = 0, broker: int = 0) 
 async def _pass(moment: float) -> None:
     """Let time pass until a moment that the dice chose; nothing is awaited."""
     await asyncio.sleep(max(0.0, moment - time.monotonic()))
-
-
-async def _all(scene: Scene, what: str, state: str) -> list[dict[str, Any]]:
-    """Every page of a listing; empty pages of a server that does not answer are no answer."""
-    found: list[dict[str, Any]] = []
-    after = ""
-    while True:
-        status, body = await scene.get(f"/v1/{what}?state={state}&limit=200{after}")
-        if status != 200:
-            return [{"operation": "nobody answers", "subject": "?"}]
-        page = _json(body)
-        found += page["items"]
-        if page["next"] is None:
-            return found
-        after = f"&after={page['next']}"
-
-
-def _json(body: bytes) -> dict[str, Any]:
-    document: dict[str, Any] = orjson.loads(body)
-    return document

@@ -1,0 +1,62 @@
+"""After a storm: wait until nothing moves any more, and gather what it left behind for the oracle."""
+
+import subprocess
+from typing import Any
+
+import orjson
+
+from tests.acceptance.oracle import APPLY, Evidence, LedgerRows
+from tests.acceptance.scene import Scene
+from tests.acceptance.storm import APP, Load
+
+
+async def gather(scene: Scene, load: Load, worker: subprocess.Popen[bytes], *, seconds: float) -> Evidence:
+    """Wait for quiet, stop the worker in order, and read everything once."""
+
+    async def quiet() -> bool:
+        if worker.poll() is not None:
+            raise AssertionError(f"the worker ended with {worker.returncode}\n{scene.log_text[-3000:]}")
+        return await _is_quiet(scene, load)
+
+    await scene.until_async(quiet, seconds=seconds, what="quiet after the storm")
+    assert await scene.stop_worker(worker) == 0
+    state = await scene.ask_sandbox("GET", "state")
+    ledger = LedgerRows(scene.folder / "ledger.db")
+    ended = sum(plan["state"] != "open" for plan in ledger.plans.values())
+    await scene.until(lambda: len(scene.plan_ends()) >= ended, seconds=20, what="every plan's end told")
+    return Evidence(
+        load=load,
+        journal=scene.journal,
+        state=state,
+        ledger=ledger,
+        told=scene.events(),
+        dead_letters=len({(letter.topic, letter.key, letter.value) for letter in scene.dead_letters()}),
+    )
+
+
+async def _is_quiet(scene: Scene, load: Load) -> bool:
+    """Every record let go of, and every open plan behind an application in doubt whose number is not live."""
+    doubted = await _all(scene, "commands", "in_doubt")
+    if any(command["operation"] != APPLY for command in doubted):
+        return False
+    stopped = {command["subject"] for command in doubted}
+    if {plan["subject"] for plan in await _all(scene, "plans", "open")} != stopped:
+        return False
+    live = (await scene.ask_sandbox("GET", "state"))["tencent_ccc"][APP]["numbers"]
+    stored = {load.chains[subject].key.rpartition("/")[2] for subject in stopped}
+    return not live.keys() & stored and await scene.committed() == len(load.records)
+
+
+async def _all(scene: Scene, what: str, state: str) -> list[dict[str, Any]]:
+    """Every page of a listing; while nobody answers, something that is never quiet."""
+    found: list[dict[str, Any]] = []
+    after = ""
+    while True:
+        status, body = await scene.get(f"/v1/{what}?state={state}&limit=200{after}")
+        if status != 200:
+            return [{"operation": "nobody answers", "subject": "?"}]
+        page = orjson.loads(body)
+        found += page["items"]
+        if page["next"] is None:
+            return found
+        after = f"&after={page['next']}"
