@@ -363,7 +363,7 @@ def bare(message: OutboxMessage) -> OutboxMessage:
     ours = ("cordboard_", "__dlq.", "ce_", "content-type")
     headers = tuple((name, value) for name, value in without_value(message).headers if name.startswith(ours))
     key = message.key if message.key is not None and len(message.key) <= MOST_KEY_BYTES else None
-    return replace(message, key=key, value=None, headers=headers)
+    return replace(message, key=key, value=_nothing(key), headers=headers)
 
 
 def without_value(message: OutboxMessage) -> OutboxMessage:
@@ -374,4 +374,9 @@ def without_value(message: OutboxMessage) -> OutboxMessage:
         ("cordboard_value_sha256", hashlib.sha256(value).hexdigest().encode()),
         ("cordboard_value_size", str(len(value)).encode()),
     )
-    return replace(message, value=None, headers=headers)
+    return replace(message, value=_nothing(message.key), headers=headers)
+
+
+def _nothing(key: bytes | None) -> bytes | None:
+    """No value; a message without a key carries an empty one, since it must have something."""
+    return None if key is not None else b""

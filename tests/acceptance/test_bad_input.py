@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest
 from aiokafka import ConsumerRecord
 from aiokafka.structs import RecordMetadata
 
@@ -119,7 +118,6 @@ async def test_bad_records_go_aside_byte_for_byte_and_the_stream_goes_on(kafka: 
         assert await scene.committed() == 1 + len(places) + 2 + len(empty) + len(REFUSED) + 1
 
 
-@pytest.mark.xfail(strict=True, reason="the relay knows one fallback, without value; then it is refused for ever")
 async def test_a_record_whose_headers_and_key_are_too_large_holds_nobody_up(kafka: KafkaBroker, tmp_path: Path) -> None:
     async with Scene(kafka, tmp_path, tag=".heads") as scene:
         worker = scene.start_worker()

@@ -180,3 +180,11 @@ def test_message_the_broker_finds_too_large_goes_as_digest_and_size() -> None:
     assert (short.id, short.key, short.value) == (whole.id, whole.key, None)
     assert headers["cordboard_value_size"] == b"10"
     assert headers["cordboard_value_sha256"] == hashlib.sha256(b"x" * 10).hexdigest().encode()
+
+
+@pytest.mark.parametrize(("key", "value"), [(b"k", None), (None, b""), (b"k" * 70_000, b"")])
+def test_message_reduced_as_far_as_can_be_still_has_key_or_value(key: bytes | None, value: bytes | None) -> None:
+    whole = tell.command_ended(PLAN, replace(COMMAND, state=CommandState.STALE), NOW)
+    reduced = tell.bare(replace(whole, key=key))
+    assert reduced.value == value
+    assert reduced.key is not None or reduced.value is not None
