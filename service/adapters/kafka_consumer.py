@@ -128,8 +128,8 @@ class KafkaEventSource:
             self._polling = asyncio.get_running_loop().create_task(poll)
         await asyncio.wait({self._polling}, timeout=POLL_PATIENCE_SECONDS)
         if not self._polling.done():
-            self._asked += 1
             if now() - self._polling_since > REGROUPING_SECONDS:
+                self._asked += 1  # it does ask: the watchdog has to see a poll that never ends
                 raise UnavailableError("kafka", "the consumer group does not come to an assignment")
             return {}
         polled, self._polling = self._polling, None

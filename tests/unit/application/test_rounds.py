@@ -143,3 +143,21 @@ async def test_insisting_does_not_repeat_a_bug(clock: VirtualClock, telemetry: R
 
     with pytest.raises(ValueError, match="broken"):
         await clock.finish(insist(write, name="s", clock=clock, telemetry=telemetry))
+
+
+async def test_cancellation_that_nobody_asked_for_is_a_failed_round(
+    clock: VirtualClock, telemetry: RecordingTelemetry, stopping: Stopping
+) -> None:
+    async def waits_for_what_was_cancelled() -> None:
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        gone.cancel()
+        await gone
+
+    loop = asyncio.ensure_future(
+        keep_going(waits_for_what_was_cancelled, name="relay", stopping=stopping, clock=clock, telemetry=telemetry)
+    )
+    await clock.advance(1.0)
+    assert telemetry.counted("loop_failures_total", loop="relay", part="bug") > 1
+    loop.cancel()
+    await clock.settle()
+    assert loop.cancelled()
