@@ -53,9 +53,9 @@ check: check-format check-lint check-types check-imports check-contracts check-l
 	@printf '\nmake check: all green\n'
 
 .PHONY: test
-test: check kafka-jars ## check, then conformance, integration and acceptance on a real Kafka, within 15 minutes
-	$(call step,conformance and integration and acceptance tests on a real Kafka,\
-		$(call tests,tests/conformance tests/integration tests/acceptance -m "not long"))
+test: check kafka-jars ## check, then conformance, simulation, integration and acceptance on a real Kafka, within 15 minutes
+	$(call step,conformance and simulation and integration and acceptance tests on a real Kafka,\
+		$(call tests,tests/conformance tests/simulation tests/integration tests/acceptance -m "not long"))
 	@printf '\nmake test: all green\n'
 
 .PHONY: test-long

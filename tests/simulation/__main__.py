@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import nullcontext
 
 from tests.simulation.explorer import World, explore, quickly, run
-from tests.simulation.mutants import MUTANTS, planted
+from tests.simulation.mutants import MOST_SEEDS, MUTANTS, hunt, planted, row
 from tests.simulation.scenario import draw
 
 
@@ -20,8 +20,11 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1000, help="run so many, from --start on")
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--mutant", choices=sorted(MUTANTS), help="plant this bug first")
+    parser.add_argument("--mutants", action="store_true", help="which oracle sees which planted bug, and where first")
     parser.add_argument("-v", action="store_true", help="tell the story")
     asked = parser.parse_args()
+    if asked.mutants:
+        return _table()
     with planted(asked.mutant) if asked.mutant else nullcontext():
         return _one(asked.seed, tell=asked.v) if asked.seed is not None else _many(asked.start, asked.seeds)
 
@@ -57,6 +60,16 @@ def _many(start: int, seeds: int) -> int:
     return 1 if broken else 0
 
 
+def _table() -> int:
+    """Every planted bug, who saw it and where first."""
+    unseen = 0
+    for name in MUTANTS:
+        report = hunt(name, range(MOST_SEEDS))
+        unseen += report is None
+        print(row(name, report), flush=True)  # noqa: T201
+    return 1 if unseen else 0
+
+
 def _story(world: World) -> None:
     """Everything that happened, in order."""
     start, ahead = 1_000.0, world.clock.now() - world.loop.monotonic
@@ -69,9 +82,9 @@ def _story(world: World) -> None:
         c.id: f"{c.step} {c.resource} of {world.durable.plans[c.plan_id].event_id}"
         for c in world.durable.commands.values()
     }
-    for row in world.durable.history:
-        moved = f"{row.before} -> {row.after} ({row.cause})"
-        lines.append((row.at - ahead - start, f"{steps[row.command_id]}: {moved}"))
+    for change in world.durable.history:
+        moved = f"{change.before} -> {change.after} ({change.cause})"
+        lines.append((change.at - ahead - start, f"{steps[change.command_id]}: {moved}"))
     for message in world.topics.published:
         kind = (dict(message.headers).get("ce_type") or message.topic.encode()).decode()
         lines.append((message.created_at - ahead - start, f"     told {kind} {message.id[-6:]}"))

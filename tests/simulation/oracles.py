@@ -31,7 +31,6 @@ DOUBTS_ARE_SETTLED: Final = True
 """False: a doubt may stay for good whatever its operation. True: only an application nobody can read back may."""
 
 FACTS: Final = frozenset({"crm.number.approved.v1", "crm.number.refused.v1"})
-BIND: Final = "tencent_ccc.BindNumberCallInInterface"
 FOREIGN: Final = "other@example.com"
 APPLY: Final = "tencent_ccc.CreateOwnNumberApply"
 BETWEEN_LIVES: Final = 0.05
@@ -198,8 +197,9 @@ def _applied_blindly(world: World) -> None:
 def _ghosts(world: World) -> None:
     """What the ledger calls done was done."""
     effects = {r.command for r in world.vendors.journal if r.applied}
+    refused = {r.command for r in world.vendors.journal if r.fault == "refused"}
     for command in world.durable.commands.values():
-        if command.state is CommandState.FAILED and command.id in effects and command.operation != BIND:
+        if command.state is CommandState.FAILED and command.id in effects - refused:
             world.accuse("G", f"{command.step} of {command.resource} is called failed and was done")
         if command.state is not CommandState.SUCCEEDED:
             continue

@@ -267,12 +267,14 @@ def _given(what: Callable[..., Any], **offered: Any) -> Any:
     return what(**{name: value for name, value in offered.items() if name in wanted})
 
 
-_NAMES: Final[dict[str, str]] = {
-    "Intake._store.<locals>.<lambda>": "intake",
-    "Settlement.mark.<locals>.decide": "mark",
-    "Settlement.settle.<locals>.decide": "settle",
-    "_put_in_doubt.<locals>.decide": "takeover",
-}
+_NAMES: Final[dict[str, str]] = {"Settlement.mark": "mark", "Settlement.settle": "settle", "_put_in_doubt": "takeover"}
+
+
+@cache
+def _name(decision: str) -> str:
+    """The step that a decision belongs to, from its qualified name."""
+    owner = decision.partition(".<locals>")[0]
+    return "intake" if owner.startswith("Intake.") else _NAMES[owner]
 
 
 class SimulatedLedger(FakeLedger):
@@ -295,7 +297,7 @@ class SimulatedLedger(FakeLedger):
             self._check(changes)
             return self._write(changes)
 
-        return await self._transaction(_NAMES.get(decide.__qualname__, "transact"), work)
+        return await self._transaction(_name(decide.__qualname__), work)
 
     async def _transaction(self, name: str, work: Callable[[], T]) -> T:
         life = self.life
@@ -372,7 +374,7 @@ class Client:
         """Nothing is needed beforehand."""
         return
 
-    async def exchange(self, call: Call) -> Reply:
+    async def exchange(self, call: Call, on_sent: Callable[[], None] | None = None) -> Reply:
         """Out it goes; what the vendor does with it no longer depends on us."""
         life = self._life
         await life.point("before exchange")
@@ -386,6 +388,8 @@ class Client:
         command, attempt = life.world.sending(call)
         request = Request(call, life.loop.monotonic, resource_of(call), command, attempt, life.world.lives, reply)
         self._vendors.receive(request)
+        if on_sent is not None:
+            on_sent()
         value = await answer
         await life.point("after exchange")
         return value

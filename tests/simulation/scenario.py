@@ -14,8 +14,6 @@ import orjson
 
 from contracts.inbound import INBOUND
 
-REVISIONS_COME_LATE: Final = False
-"""True: a lower revision may come after a higher one."""
 NOW: Final = 1_800_000_000.0
 MOST_COMMANDS: Final = 20
 CHANGED: Final = "hr.agent.changed.v1"
@@ -152,7 +150,7 @@ class _Town:
         self.random, self.scenario = random, scenario
         self.at = 0.0
         self.ids = 0
-        self.limit = min(MOST_COMMANDS, int((MOST_COMMANDS + 1) ** random.random() + 0.5))
+        self.limit = min(MOST_COMMANDS, int((MOST_COMMANDS + 1) ** random.random() ** 1.3 + 0.5))
         self.resources = random.choice((1, 2, 3, 6, 10))
         self.burst = random.random() < 0.5
         self.by_revision: dict[str, list[int]] = {}
@@ -230,7 +228,7 @@ class _Town:
         fates.append(
             Fate(
                 verdict,
-                after=random.choice((0.0, 0.01, 0.2, 5.0)) * random.random(),
+                after=_after(random),
                 told=told,
                 with_apply_id=random.random() < 0.5,
                 listed_after=random.choice((0.0, 30.0)) if told and not fates else 0.0,
@@ -244,7 +242,7 @@ class _Town:
         if about not in self.by_revision:
             self.by_revision[about] = [random.randint(1, 9), 1] if random.random() < 0.3 else []
         if revisions := self.by_revision[about]:
-            revisions[0] += random.choice((1, 1, 2, -1 if REVISIONS_COME_LATE else 1))
+            revisions[0] += random.choice((1, 1, 2, -1))
             data["revision"] = max(1, revisions[0])
         elif random.random() < 0.05:
             moment = datetime.fromtimestamp(NOW + self.at + random.choice((-60.0, 3.0, 20.0)), UTC)
@@ -289,6 +287,13 @@ class _Town:
     def _insert(self, topic: str, value: bytes) -> None:
         at = self.random.uniform(0.0, self.at + 0.1)
         self.scenario.arrivals.append(Arrival(at, topic, value, b"litter"))
+
+
+def _after(random: Random) -> float:
+    """How long a review takes, seconds: little, or just until somebody looks."""
+    if random.random() < 0.25:
+        return 50.0 + 0.4 * random.random()
+    return random.choice((0.0, 0.01, 0.2, 5.0)) * random.random()
 
 
 def random_kinds(random: Random) -> list[str]:
