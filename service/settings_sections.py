@@ -146,7 +146,7 @@ class RetriesSettings(Section):
 class QuarantineSettings(Section):
     """When an account is left alone, and how often it is probed."""
 
-    run: int = Field(default=20, ge=2, description="failures in a row without any verdict of the vendor")
+    run: int = Field(default=20, ge=2, description="commands that fail in a row without any verdict of the vendor")
     probe_seconds: float = Field(default=5.0, gt=0, description="until the first probe; the pause doubles")
     longest_probe_seconds: float = Field(default=60.0, gt=0, description="bound of that pause")
 

@@ -5,7 +5,6 @@ Walk: execution → *settlement* → ledger and outbox. Execution reaches it as 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -42,7 +41,7 @@ class Settlement:
         self._randomness = randomness
         self._telemetry = telemetry
         self._policy = policy
-        self._runs: Counter[str] = Counter()
+        self._failing: dict[str, set[str]] = {}
 
     async def mark(self, claim: Claim, call: Call, slot: Slot) -> Claim:
         """Write that the call is about to be sent; the claim as it now stands.
@@ -72,7 +71,7 @@ class Settlement:
     ) -> None:
         """Write what the outcome means. Insists until the ledger takes it; an outcome for lost work is dropped."""
         now, chance = self._clock.now(), self._randomness.fraction()
-        run = self._count_run(claim.command.account, outcome)
+        run = self._count_run(claim.command, outcome)
 
         def decide(known: Known) -> Changes:
             draft = Draft(known, now)
@@ -101,13 +100,17 @@ class Settlement:
         changes = await self._insist(_keys(claim), decide)
         self._tell(claim, changes, outcome, sent)
 
-    def _count_run(self, account: str, outcome: Outcome) -> int:
-        """The account's failures in a row; a fault of our own side (no code of a vendor or its network) is none."""
+    def _count_run(self, command: Command, outcome: Outcome) -> int:
+        """How many of the account's commands have failed since its last verdict; our own parts don't count.
+
+        Each counts once however often it fails: one thing that the vendor can't do says nothing about the account.
+        """
+        failing = self._failing.setdefault(command.account, set())
         if is_verdict(outcome):
-            self._runs[account] = 0
+            failing.clear()
         elif isinstance(outcome, Failure) and outcome.error_class in SICK and not outcome.code.endswith("_away"):
-            self._runs[account] += 1
-        return self._runs[account]
+            failing.add(command.id)
+        return len(failing)
 
     async def _insist(self, keys: Keys, decide: Callable[[Known], Changes]) -> Changes:
         return await insist(

@@ -22,7 +22,7 @@ SICK: Final = frozenset({ErrorClass.RETRYABLE, ErrorClass.AMBIGUOUS})
 class QuarantinePolicy:
     """When an account is sick, and how it is probed.
 
-    `run`: how many failures in a row without any verdict of the vendor. Probes come after `probe_seconds`, then
+    `run`: how many commands fail in a row without any verdict of the vendor. Probes come after `probe_seconds`, then
     after ever longer pauses up to `longest_probe_seconds`.
     """
 

@@ -49,7 +49,7 @@ class Settling:
 
     `created` says that the call that went out was a create after a complete read showed nothing there,
     `when_unclear` how the operation settles a doubt. `chance` in [0, 1) spreads retries. `run` counts the account's
-    failures in a row, this one included, without any verdict of the vendor, `claimed_at` is when the command was
+    commands that failed, this one included, since the vendor's last verdict, `claimed_at` is when the command was
     claimed (seconds since the epoch).
     """
 

@@ -10,14 +10,15 @@ from service.domain.outcome import ErrorClass, Failure
 from service.domain.quarantine import QuarantinePolicy
 from tests.fakes.clock import VirtualClock
 from tests.fakes.telemetry import RecordingTelemetry
-from tests.unit.application.events import hired, route_purchased
-from tests.unit.application.test_walk import CREATE, House, World
+from tests.unit.application.events import event, hired, route_purchased
+from tests.unit.application.test_walk import BIND, CREATE, House, World
 
 POLICY = QuarantinePolicy()
 LOOK = "tencent_ccc.DescribeExtensions"
 REFUSED_KEY = Failure(error_class=ErrorClass.CREDENTIALS, code="AuthFailure.SecretIdNotFound", message="m")
 NO_RIGHT = Failure(error_class=ErrorClass.CREDENTIALS, code="UnauthorizedOperation", message="m", operation_only=True)
 DOWN = Failure(error_class=ErrorClass.RETRYABLE, code="ConnectTimeout", message="m")
+LOST = Failure(error_class=ErrorClass.AMBIGUOUS, code="ReadTimeout", message="m")
 
 
 @pytest.fixture
@@ -82,6 +83,21 @@ async def test_vendor_that_can_not_be_reached_is_left_alone_after_a_run(house: H
         await house.work()
     assert len(house.published("provisioning.account.recovered.v1")) == 1
     assert len(house.published("provisioning.plan.completed.v1")) == 30
+
+
+async def test_one_number_that_fails_for_ever_does_not_make_its_account_sick(house: House) -> None:
+    house.vendors["acme_cn"].script(BIND, *[LOST] * 1000)
+    url = "https://calls.acme.example/in"
+    await house.take(
+        event("crm.number.routed.v1", "routed-1", number="+8675512345678", callback_url=url), topic="crm.events"
+    )
+    for _ in range(60):
+        await house.clock.advance(60.0)
+        await house.work()
+    assert house.calls().count("BindNumberCallInInterface") > POLICY.run
+    assert house.published("provisioning.account.quarantined.v1") == []
+    await house.take(hired(1))
+    assert len(house.published("provisioning.plan.completed.v1")) == 1, "nobody else waits for it"
 
 
 async def test_quarantine_outlives_the_process(house: House) -> None:
