@@ -12,6 +12,7 @@ from service.application.ports import Clock
 from service.application.telemetry import Telemetry
 from service.domain.liveness import Liveness, LivenessPolicy, SourceStanding, Standstill
 
+NAME: Final = "watchdog"
 LOOK_SECONDS: Final = 5.0
 LOOKS_WITHIN: Final = 6  # so often a partition is looked at before it counts as stalled
 TO_DO: Final = "start the process anew (an orchestrator does, on /livez); the ledger keeps everything"
@@ -53,8 +54,9 @@ class Watchdog:
         return tuple(standstill.told(now) for standstill in self._liveness.standstills(now))
 
     async def run(self, source: Source) -> None:
-        """Look until cancelled."""
+        """Look until cancelled. It beats like any loop: were it lost, nobody would watch the partitions."""
         while True:
+            self.beat(NAME)
             await self.look(source)
             await self._clock.sleep(self._every)
 

@@ -75,6 +75,7 @@ class Liveness:
         self._beats: dict[str, float] = {}
         self._still: dict[str, _Still] = {}
         self._asked = 0
+        self._looked_at = 0.0
 
     def beat(self, loop: str, now: float) -> None:
         """A loop begins a round."""
@@ -86,6 +87,7 @@ class Liveness:
 
     def stands(self, source: SourceStanding | None, now: float) -> None:
         """How far the partitions are read; None: the broker does not answer, or there is no member yet."""
+        self._looked_at = now
         if source is None or source.asked == self._asked:
             self._still = {}  # nobody could have moved
             return
@@ -99,7 +101,7 @@ class Liveness:
         self._still = still
 
     def standstills(self, now: float) -> tuple[Standstill, ...]:
-        """What no longer moves; nothing while the process lives."""
+        """What no longer moves: loops as of now, partitions as of the last look. Nothing while the process lives."""
         loops = (
             Standstill(kind="loop", name=name, since=at)
             for name, at in self._beats.items()
@@ -108,6 +110,6 @@ class Liveness:
         partitions = (
             Standstill(kind="partition", name=name, since=still.since)
             for name, still in self._still.items()
-            if now - still.since > self._policy.stalled_seconds
+            if self._looked_at - still.since > self._policy.stalled_seconds
         )
         return (*loops, *partitions)

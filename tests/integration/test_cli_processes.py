@@ -10,10 +10,15 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import pytest
+
+from service.adapters.ledger_sqlite import SqliteLedger
+from service.domain.ledger_state import Changes, Keys
+from service.vendors.tencent_ccc.account import TencentCccAccount
+from tests.builders import make_command, make_plan
 
 CANARY = "FAKE-canary-in-a-process"
 ROOT = Path(__file__).parents[2]
@@ -95,6 +100,92 @@ async def test_a_second_server_on_one_ledger_is_refused_with_5(tmp_path: Path) -
             code, out, _ = await ended(second)
     assert code == 5
     assert "the ledger is held by another process" in out
+
+
+async def test_a_ledger_that_is_away_at_start_is_waited_for_alive_and_not_ready(tmp_path: Path) -> None:
+    environ = {**ENVIRON, "CORDBOARD_LEDGER": "sqlite:///not/there/yet/cordboard.db"}
+    async with cordboard(tmp_path, "run", environ=environ) as process, aiohttp.ClientSession() as session:
+        waiting = await line_with(process, "waiting for something that is away")
+        assert (waiting["loop"], waiting["level"]) == ("opening", "warning")
+        url = f"http://127.0.0.1:{(await line_with(process, 'listening'))['port']}"
+        assert await answered(session, f"{url}/livez") == (200, "")
+        assert await answered(session, f"{url}/readyz") == (503, "away: kafka, ledger")
+        assert await answered(session, f"{url}/v1/commands") == (503, "ledger is away; try again")
+        assert (await answered(session, f"{url}/metrics"))[0] == 200
+        await line_with(process, "waiting for something that is away")
+        (tmp_path / "not/there/yet").mkdir(parents=True)
+        await line_with(process, "started")
+        assert (await answered(session, f"{url}/v1/commands"))[0] == 200
+        assert await answered(session, f"{url}/livez") == (200, "")
+        process.terminate()
+        code, out, err = await ended(process)
+    assert (code, err) == (0, "")
+    assert json.loads(out.splitlines()[-1])["event"] == "stopped"
+
+
+async def test_a_server_that_waits_for_its_ledger_stops_on_sigterm(tmp_path: Path) -> None:
+    environ = {**ENVIRON, "CORDBOARD_LEDGER": "sqlite:///not/there/cordboard.db"}
+    async with cordboard(tmp_path, "run", environ=environ) as process:
+        await line_with(process, "listening")
+        process.terminate()
+        code, _, err = await ended(process)
+    assert (code, err) == (0, "")
+
+
+async def test_a_server_that_is_stopping_is_not_ready_and_ends_at_once_on_a_second_signal(tmp_path: Path) -> None:
+    async with NeverAnswering() as vendor, aiohttp.ClientSession() as session:
+        accounts = json.loads(ENVIRON["CORDBOARD_ACCOUNTS"])
+        accounts["acme_cn"]["base_url"] = vendor.url
+        environ = {**ENVIRON, "CORDBOARD_ACCOUNTS": json.dumps(accounts)}
+        await _put_in_ledger(tmp_path / "cordboard.db")
+        async with cordboard(tmp_path, "run", environ=environ) as process:
+            url = f"http://127.0.0.1:{(await line_with(process, 'listening'))['port']}"
+            await asyncio.wait_for(vendor.asked.wait(), DEADLINE_SECONDS)
+            process.terminate()
+            await line_with(process, "stopping")
+            assert await answered(session, f"{url}/readyz") == (503, "stopping")
+            assert (await answered(session, f"{url}/livez"))[0] == 200
+            process.terminate()
+            code, out, err = await ended(process)
+    assert (code, err) == (1, "")
+    assert json.loads(out.splitlines()[-1])["event"] == "ended at once by a second signal"
+
+
+async def answered(session: aiohttp.ClientSession, url: str) -> tuple[int, str]:
+    """Status and the problem's detail."""
+    async with session.get(url) as response:
+        is_problem = response.content_type == "application/problem+json"
+        return response.status, (await response.json(content_type=None))["detail"] if is_problem else ""
+
+
+async def _put_in_ledger(path: Path) -> None:
+    """A command that is due: the server calls its vendor at once."""
+    group = TencentCccAccount.model_validate(
+        {"name": "acme_cn", **json.loads(ENVIRON["CORDBOARD_ACCOUNTS"])["acme_cn"]}
+    ).group()
+    ledger = await SqliteLedger.open(path)
+    command = make_command(quota_group=group, due_at=1.0)
+    await ledger.transact(Keys(), lambda _: Changes(plans=(make_plan(),), commands=(command,)))
+    await ledger.close()
+
+
+class NeverAnswering:
+    """A vendor that takes requests and says nothing."""
+
+    async def __aenter__(self) -> Self:
+        self.asked = asyncio.Event()
+        self._server = await asyncio.start_server(self._take, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        self.asked.set()
+        await reader.read()
+        writer.close()
 
 
 async def test_a_port_that_is_taken_ends_with_1_and_a_sentence(tmp_path: Path) -> None:

@@ -133,3 +133,11 @@ async def test_fault_in_looking_is_told_and_ends_nothing(
     await clock.advance(130.0)
     assert len(watchdog.standstills()) == 1
     watching.cancel()
+
+
+async def test_watchdog_that_was_lost_is_missed_like_any_loop(clock: VirtualClock, watchdog: Watchdog) -> None:
+    watching = asyncio.ensure_future(watchdog.run(Partitions()))
+    await clock.advance(10.0)
+    watching.cancel()
+    await clock.advance(100.0)
+    assert [told.split(" has")[0] for told in watchdog.standstills()] == ["loop watchdog"]

@@ -124,3 +124,8 @@ def test_partition_that_went_to_another_member_is_not_missed(liveness: Liveness)
     watch(liveness, {"t/0": BEHIND}, until=130.0)
     liveness.stands(standing(999), 135.0)
     assert names(liveness, 135.0) == []
+
+
+def test_what_nobody_looked_at_since_proves_nothing(liveness: Liveness) -> None:
+    watch(liveness, {"t/0": BEHIND}, until=100.0)
+    assert names(liveness, 1_000.0) == []
