@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.simulation import explorer, vendors
+from tests.simulation import explorer, scenario, vendors
 from tests.simulation.explorer import Report, World, explore, quickly, run
 from tests.simulation.mutants import MOST_SEEDS, MUTANTS, hunt, row
 from tests.simulation.scenario import BOUNDARIES, MOST_COMMANDS, draw
@@ -96,6 +96,12 @@ OPEN = {
         1,
         "the next work for a resource looks within the vendor's read lag after ours, sees nothing, and creates again",
         (vendors, "OWN_WORK_LAGS", True),
+    ),
+    "leaping_clock_proves_absence": Found(
+        56_074,
+        "the wall clock leaps ahead between two looks that show nothing: the gap seems over, the listing still lags, "
+        "and what was done is sent again",
+        (scenario, "LEAPS_BESIDE_LAG", True),
     ),
 }
 """Not mended yet: each needs a behaviour of store or vendor that the other schedules leave out by its switch."""
