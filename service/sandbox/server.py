@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -156,6 +157,8 @@ async def _serve_until_signalled(
         with suppress(NotImplementedError):  # not on every platform
             loop.add_signal_handler(number, stop.set)
     sandbox = await start_sandbox(configuration, host, port, journal_path=journal_path)
+    gc.freeze()
+    gc.set_threshold(2_000, 10, 100_000)  # the journal only grows: looking through all of it would note arrivals late
     try:
         if on_ready is not None:
             on_ready(sandbox)

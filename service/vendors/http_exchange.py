@@ -90,15 +90,19 @@ class HttpExchange:
 
 
 def telling_when_sent() -> aiohttp.TraceConfig:
-    """What a session needs so that `HttpExchange.post` can tell when a request has been written."""
+    """What a session needs so that `HttpExchange.post` can tell when a request is written.
 
-    async def tell(_: aiohttp.ClientSession, context: object, __: aiohttp.TraceRequestHeadersSentParams) -> None:
+    aiohttp 3.14 keeps the headers back and writes them with the body, in a task of its own: only the body's moment is
+    that of the bytes.
+    """
+
+    async def tell(_: aiohttp.ClientSession, context: object, __: aiohttp.TraceRequestChunkSentParams) -> None:
         on_sent = getattr(context, "trace_request_ctx", None)
         if on_sent is not None:
             on_sent()
 
     trace = aiohttp.TraceConfig()
-    trace.on_request_headers_sent.append(tell)
+    trace.on_request_chunk_sent.append(tell)
     return trace
 
 

@@ -1,6 +1,7 @@
 """A whole town for acceptance tests: real Kafka, the sandbox and Cordboard, each a process of its own."""
 
 import asyncio
+import contextlib
 import os
 import random
 import resource
@@ -10,6 +11,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -42,8 +44,10 @@ SANDBOX: dict[str, Any] = {
     "huawei": [{"app_key": "FAKE-app-key", "app_secret": "FAKE-app-secret-0123456789"}],
     "approval_seconds": 2.0,
 }
-JITTER_SECONDS = 0.05  # between a send and its arrival, on a busy machine and a cold connection
 QUOTAS = {"tencent_ccc": {"default": 20}, "huawei_aicc": {"default": 5}}
+
+
+MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None  # noqa: S108 - a folder of our own is made in it
 
 
 @dataclass
@@ -65,11 +69,13 @@ class Scene:
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _reading: asyncio.Task[None] | None = None
     _sandbox_port: int = 0
+    _memory: "tempfile.TemporaryDirectory[str] | None" = None
     _begun_ms: float = 0.0
     sandbox_url: str = ""
     http_port: int = 0
 
     async def __aenter__(self) -> Self:
+        self._memory = tempfile.TemporaryDirectory(prefix="cordboard-", dir=MEMORY)
         await self._make_topics()
         self._begun_ms = time.time() * 1000  # what came out before is another scene's
         self._sandbox_port = free_port()
@@ -89,11 +95,21 @@ class Scene:
             process.wait()
             if process.stdout is not None:
                 process.stdout.close()
+        if self._memory is not None:
+            if self._journal_file.exists():
+                shutil.copy(self._journal_file, self.folder / "journal.jsonl")  # for whoever looks into a failure
+            self._memory.cleanup()
+
+    @property
+    def _journal_file(self) -> Path:
+        """In memory: the disk that ledger and Kafka flush must not make the oracle note arrivals late."""
+        assert self._memory is not None, "the scene is open"
+        return Path(self._memory.name) / "journal.jsonl"
 
     @property
     def journal(self) -> list[Entry]:
         """What the sandbox saw, ground truth."""
-        return read_journal(self.folder / "journal.jsonl")
+        return read_journal(self._journal_file)
 
     @property
     def log_text(self) -> str:
@@ -200,8 +216,8 @@ class Scene:
         return [entry for entry in self.journal if entry.action == action and entry.effect_applied]
 
     def bursts(self) -> list[OverfullWindow]:
-        """Windows over a quota by more than jitter explains; the main job looks at the whole second."""
-        return windows_over_quota(self.journal, QUOTAS, window=1.0 - JITTER_SECONDS)
+        """Seconds that held more arrivals than a quota; as many as there are, none is forgiven."""
+        return windows_over_quota(self.journal, QUOTAS)
 
     def log_lines(self, event: str) -> list[dict[str, Any]]:
         """The log lines of one event, oldest first."""
@@ -295,11 +311,12 @@ class Scene:
         process = subprocess.Popen(  # noqa: S603 - our own program
             [
                 *(sys.executable, "-m", "service.sandbox", "--port", str(self._sandbox_port)),
-                *("--config", str(config), "--journal", str(self.folder / "journal.jsonl")),
+                *("--config", str(config), "--journal", str(self._journal_file)),
             ],
             stdout=subprocess.PIPE,
         )
         self._processes.append(process)
+        _put_first(process.pid)
         assert process.stdout is not None
         assert orjson.loads(process.stdout.readline())["base_url"] == self.sandbox_url
 
@@ -370,6 +387,12 @@ class Scene:
 
 
 _CAT = "/bin/cat"
+
+
+def _put_first(pid: int) -> None:
+    """Let the oracle run before all it judges: starved of a core, it would note arrivals late and in bursts."""
+    with contextlib.suppress(PermissionError):  # for root only; without it the machine must be quiet
+        os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
