@@ -185,6 +185,8 @@ class KafkaEventSource:
             await asyncio.gather(self._committing, return_exceptions=True)
         if self._consumer is not None:
             await self.commit_durable()
+            if self._polling is not None:  # the group regroups: who leaves in the middle of it is missed for a session
+                await asyncio.wait({self._polling}, timeout=LEAVE_SECONDS)
             consumer, self._consumer = self._consumer, None
             trouble = await trouble_of(consumer.stop(), within=LEAVE_SECONDS)
             await self._end_poll()

@@ -82,6 +82,7 @@ def member() -> Member:
 def source(member: Member, monkeypatch: pytest.MonkeyPatch) -> KafkaEventSource:
     monkeypatch.setattr(kafka_consumer, "POLL_PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr(kafka_consumer, "POSITION_SECONDS", 0.0)
+    monkeypatch.setattr(kafka_consumer, "LEAVE_SECONDS", 0.02)
     source = KafkaEventSource(
         connection=KafkaConnection(bootstrap_servers="127.0.0.1:9"),
         group_id="g",
@@ -222,3 +223,28 @@ async def test_caller_that_is_cancelled_leaves_the_poll_alone(source: KafkaEvent
     assert not polling.done()
     await source.close()
     assert polling.cancelled()
+
+
+async def test_group_is_left_after_its_regrouping_if_that_ends_in_time(
+    source: KafkaEventSource, member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_consumer, "LEAVE_SECONDS", 60.0)
+    assigned = asyncio.Event()
+    stopped_before: list[bool] = []
+
+    async def waits() -> dict[TopicPartition, list[Any]]:
+        await assigned.wait()
+        return {}
+
+    async def stop() -> None:
+        stopped_before.append(not assigned.is_set())
+
+    member.poll = waits
+    member.stop = stop  # type: ignore[method-assign]
+    await source.fetch()
+    closing = asyncio.ensure_future(source.close())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assigned.set()
+    await closing
+    assert stopped_before == [False]
