@@ -155,6 +155,7 @@ class Settings(BaseSettings):
         timing, sick = self.timing, self.quarantine
         return SettlingPolicy(
             approval_poll_seconds=timing.approval_poll_seconds,
+            read_lag_seconds=timing.read_lag_seconds,
             absent_gap_seconds=timing.connect_seconds + timing.read_seconds + timing.read_lag_seconds,
             quarantine=QuarantinePolicy(
                 run=sick.run, probe_seconds=sick.probe_seconds, longest_probe_seconds=sick.longest_probe_seconds

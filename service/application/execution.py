@@ -42,6 +42,7 @@ from service.domain.outcome import (
     Seen,
     StillUnknown,
     Succeeded,
+    TooFresh,
     WhenUnclear,
 )
 from service.domain.settling import SettlingPolicy, absent_for_long
@@ -93,6 +94,9 @@ class Execution:
         self._unsent: Counter[_Pool] = Counter()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._sending: set[str] = set()
+        self._absent_since: dict[str, float] = {}  # monotonic seconds, by command
+        self._done_at: dict[str, float] = {}  # monotonic seconds, by resource
+        self._begun_at = clock.monotonic()
 
     async def run(self, stopping: Stopping, pulse: Pulse = UNWATCHED) -> None:
         """Execute until asked to stop."""
@@ -196,6 +200,10 @@ class Execution:
         return _bug(trouble)
 
     async def _settle(self, run: _Run, outcome: Outcome) -> None:
+        if not isinstance(outcome, StillUnknown):
+            self._absent_since.pop(run.claim.command.id, None)
+        if run.writes and isinstance(outcome, Succeeded):
+            self._note_done(run.claim.command.resource)
         sent = run.sent or run.marked
         try:
             await self._settlement.settle(
@@ -222,6 +230,9 @@ class Execution:
             seen = look
         if command.state is CommandState.IN_DOUBT and self._stays_unknown(command, operation, seen):
             return StillUnknown(absent=seen is not None)
+        fresh_in = self._seconds_until_fresh(run)
+        if seen is not None and fresh_in > 0 and self._is_behind(run, operation, seen):
+            return TooFresh(self._clock.now() + fresh_in)
         move = self._decide(run, operation, seen)
         return await self._send(run, operation, move) if isinstance(move, Call) else _as_found(command, move)
 
@@ -233,8 +244,42 @@ class Execution:
             case WhenUnclear.WATCH:
                 return seen is None or seen.state is None
             case WhenUnclear.READ_BACK:
-                now = self._clock.now()
-                return seen is None or (seen.state is None and not absent_for_long(command, now, self._policy))
+                return seen is None or (seen.state is None and not self._absent_for_long(command))
+
+    def _absent_for_long(self, command: Command) -> bool:
+        """By the wall clock, which the ledger remembers, and by ours, which nobody sets: a leap proves no absence."""
+        seen_at = self._absent_since.setdefault(command.id, self._clock.monotonic())
+        long = self._clock.monotonic() - seen_at >= self._policy.absent_gap_seconds
+        return long and absent_for_long(command, self._clock.now(), self._policy)
+
+    def _is_behind(self, run: _Run, operation: VendorOperation, seen: Seen) -> bool:
+        """Whether the read, so soon after our own work, does not show it: then it shows the past."""
+        binding = run.claim.binding
+        if binding is None or binding.applied is None or binding.resource != run.claim.command.resource:
+            return False
+        if not operation.writes:
+            return False  # it waits for somebody else's doing
+        if seen.state is None or operation.when_unclear is WhenUnclear.WATCH:
+            return seen.state is None
+        return not isinstance(operation.decide(binding.applied, seen, ours=True), Succeeded)
+
+    def _seconds_until_fresh(self, run: _Run) -> float:
+        """How long reads may still miss our last work on the resource: by the wall clock, and by ours since its end.
+
+        What an earlier process did may have ended just before this one began.
+        """
+        lag, binding = self._policy.read_lag_seconds, run.claim.binding
+        applied_at = binding.updated_at if binding is not None else 0.0
+        done_at = self._done_at.get(run.claim.command.resource, self._begun_at)
+        return min(lag, max(applied_at + lag - self._clock.now(), done_at + lag - self._clock.monotonic()))
+
+    def _note_done(self, resource: str) -> None:
+        now = self._clock.monotonic()
+        self._done_at[resource] = now
+        if len(self._done_at) > MOST_IN_FLIGHT:
+            oldest = now - self._policy.read_lag_seconds
+            self._done_at = {name: at for name, at in self._done_at.items() if at > oldest}
+            self._begun_at = oldest
 
     def _operation(self, command: Command) -> VendorOperation | None:
         client = self._clients.get(command.account)

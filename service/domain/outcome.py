@@ -62,7 +62,14 @@ class StillUnknown:
     absent: bool
 
 
-Outcome = Succeeded | NotYet | StillUnknown | Failure
+@dataclass(frozen=True, slots=True)
+class TooFresh:
+    """A read that does not show yet what we did ourselves just now: look again at this time (seconds since 1970)."""
+
+    until: float
+
+
+Outcome = Succeeded | NotYet | StillUnknown | TooFresh | Failure
 
 
 class WhenUnclear(StrEnum):

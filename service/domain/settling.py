@@ -17,7 +17,17 @@ from service.domain.command import Command, CommandState, Lane, Plan, PlanState,
 from service.domain.draft import Draft
 from service.domain.ledger_state import Fact
 from service.domain.order import has_begun, is_overtaken, stands_in_the_way
-from service.domain.outcome import ErrorClass, Failure, NotYet, Outcome, Result, StillUnknown, Succeeded, WhenUnclear
+from service.domain.outcome import (
+    ErrorClass,
+    Failure,
+    NotYet,
+    Outcome,
+    Result,
+    StillUnknown,
+    Succeeded,
+    TooFresh,
+    WhenUnclear,
+)
 from service.domain.quarantine import QuarantinePolicy, fall_sick, is_verdict, recover, standing, was_let_through
 from service.domain.retry import RULES, GiveUp, RetryAt, RetryRule, after, pause
 from service.domain.wanted import given
@@ -34,11 +44,13 @@ class SettlingPolicy:
     `approval_poll_seconds`: how often an approval is looked for. `absent_gap_seconds`: how long after a first look
     that showed nothing a second one proves that what is in doubt was not done; at least the patience with a request
     and the vendor's read lag together. `first_look_seconds`: how long after a doubt the first look is made.
+    `read_lag_seconds`: how long a vendor's reads may be behind what it did.
     """
 
     approval_poll_seconds: float = 300.0
     absent_gap_seconds: float = 40.0
     first_look_seconds: float = 0.5
+    read_lag_seconds: float = 5.0
     quarantine: QuarantinePolicy = field(default_factory=QuarantinePolicy)
     retries: Mapping[ErrorClass, RetryRule] = field(default_factory=lambda: RULES)
 
@@ -80,6 +92,8 @@ def settle(draft: Draft, settling: Settling) -> None:
             _look_again(draft, command, settling.policy)
         case StillUnknown():
             _stay_in_doubt(draft, settling, outcome)
+        case TooFresh(until):
+            _look_when_fresh(draft, command, until)
         case Failure(error_class=ErrorClass.AMBIGUOUS) if settling.writes and settling.sent:
             doubt(draft, command, outcome, when_unclear=settling.when_unclear, policy=settling.policy)
         case Failure() if command.state is CommandState.IN_DOUBT and outcome.error_class in _NO_VERDICT:
@@ -165,6 +179,15 @@ def doubt(
     for kept in draft.facts_for(command.subject):
         if apply_fact(draft, kept, policy):
             return
+
+
+def _look_when_fresh(draft: Draft, command: Command, until: float) -> None:
+    """Wait for the vendor's reads to catch up with our own work; this is no failure and counts no try."""
+    waiting = command
+    if command.state is not CommandState.IN_DOUBT:
+        why = "the vendor's reads are behind our own work"
+        waiting = draft.move(command, CommandState.WAITING, why=why, cause=WaitCause.RETRY, due_at=until)
+    draft.put_command(replace(waiting, owner=None, due_at=until))
 
 
 def absent_for_long(command: Command, now: float, policy: SettlingPolicy) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from service.adapters import quota_slots
-from service.application import execution, settlement, takeover
+from service.application import settlement, takeover
 from service.application.execution import Execution
 from service.application.intake import Intake
 from service.application.outbox_relay import OutboxRelay
@@ -264,7 +264,7 @@ def _doubt_sent_again() -> list[Seam]:
 
 
 def _absent_once() -> list[Seam]:
-    return [(execution, "absent_for_long", lambda *asked: True)]
+    return [(Execution, "_absent_for_long", lambda self, command: True)]
 
 
 def _application_read_back() -> list[Seam]:

@@ -14,8 +14,6 @@ import orjson
 
 from contracts.inbound import INBOUND
 
-LEAPS_BESIDE_LAG: Final = False
-"""True: the wall clock may leap ahead by minutes also where listings lag: a gap between two looks then seems over."""
 NOW: Final = 1_800_000_000.0
 MOST_COMMANDS: Final = 20
 CHANGED: Final = "hr.agent.changed.v1"
@@ -129,8 +127,6 @@ def _trouble(random: Random, scenario: Scenario) -> None:
     if random.random() < 0.4:
         scenario.read_lag = random.choice((0.05, 2.5, 2.5))
     scenario.duplicate_create = random.choices(("error", "success", "db_error", "second"), (3, 2, 2, 3))[0]
-    if scenario.read_lag > 1.0 and not LEAPS_BESIDE_LAG:
-        scenario.clock_steps = [(at, min(step, 3.0)) for at, step in scenario.clock_steps]
 
 
 def _crashes(random: Random, scenario: Scenario) -> None:

@@ -16,8 +16,6 @@ from service.vendors.tencent_ccc.numbers import to_national, to_stored
 from tests.simulation.scenario import Fate, Scenario, phone
 from tests.simulation.virtual_loop import VirtualLoop
 
-OWN_WORK_LAGS: Final = False
-"""True: a listing lags behind every effect; False: only behind those whose outcome nobody was told."""
 PATIENCE: Final = 5.0  # how long a client waits for an answer, seconds
 WRITES: Final = frozenset(
     {
@@ -192,8 +190,6 @@ class Vendors:
     def hear(self, request: Request) -> None:
         """The answer has reached its process."""
         request.heard = True
-        if request.version is not None and request.fault not in UNCLEAR and not OWN_WORK_LAGS:
-            request.version.since = 0.0
 
     def _exists(self, request: Request) -> Any:
         """A create of what is there."""
@@ -263,7 +259,7 @@ class Vendors:
         application.verdict = fate.verdict
         if fate.verdict == "approved":
             resource = f"number:acme_cn/{application.number}"
-            since = self.loop.monotonic + fate.listed_after - (0.0 if OWN_WORK_LAGS else self.scenario.read_lag)
+            since = self.loop.monotonic + fate.listed_after
             self.past.setdefault(resource, []).append(Version(since, {"URL": None}))
         if fate.told:
             self.tell(application.number, fate.verdict, application.apply_id if fate.with_apply_id else None)

@@ -172,3 +172,37 @@ async def test_work_behind_a_doubt_waits_for_it(house: House) -> None:
     await wait(house, GAP + 10)
     assert house.calls().count("CreateExtension") == 2
     assert len(house.published("provisioning.plan.completed.v1")) == 2
+
+
+# ---------------------------------------------------------------------- reads that are behind our own work
+
+
+async def test_next_work_waits_until_reads_show_what_we_did_ourselves(house: House, world: World) -> None:
+    await house.take(hired(1))
+    kept = dict(world.extensions)
+    world.extensions.clear()  # the vendor's reads lag behind
+    await house.take(hired(1, event_id="again"))
+    assert house.calls().count("CreateExtension") == 1, "absence so soon after our own create proves nothing"
+    world.extensions.update(kept)
+    await wait(house, POLICY.read_lag_seconds + 5)
+    assert house.calls().count("CreateExtension") == 1
+    assert len(house.published("provisioning.plan.completed.v1")) == 2
+    assert all(row.retries == 0 for row in house.ledger.durable.commands.values()), "waiting is no failed try"
+
+
+async def test_read_that_shows_our_own_work_is_trusted_at_once(house: House) -> None:
+    await house.take(hired(1), hired(1, event_id="again"))
+    assert len(house.published("provisioning.plan.completed.v1")) == 2
+
+
+async def test_leap_of_the_wall_clock_proves_no_absence(house: House) -> None:
+    house.vendors["acme_cn"].script(CREATE, LOST)
+    await house.take(hired(1))
+    await house.clock.advance(5.0)
+    await house.work()
+    house.clock.step_wall(3600.0)
+    await house.work()
+    await wait(house, 10)
+    assert house.calls().count("CreateExtension") == 1
+    await wait(house, GAP)
+    assert house.calls().count("CreateExtension") == 2

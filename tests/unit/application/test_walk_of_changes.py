@@ -89,6 +89,7 @@ async def test_extension_that_vanished_is_made_again_from_what_was_applied_last(
 ) -> None:
     await house.take(hired(1))
     world.extensions.clear()
+    await house.clock.advance(60.0)  # long after our own work: the read shows what is
     await house.take(changed(skill_group_ids=[5]))
     given = {"ExtensionName": "Ada Example", "Relation": "e1@example.com", "SkillGroupIds": [5]}
     assert bodies(house, "CreateExtension")[1] == {"ExtensionId": "1001", **given}
