@@ -20,6 +20,7 @@ from service.domain.ledger_state import Changes
 from service.domain.record_reading import Defect, Ignored, Reading, Record, Understood, read_record
 from service.domain.taking_in import IntakePolicy, ReadRecord, keys_of, take_in
 
+MOST_FOREIGN_TYPES: Final = 100
 NOT_TAKEN_IN: Final = Defect(
     reason=DeadLetterReason.NOT_TAKEN_IN, field=None, message="a fault inside Cordboard; the record may be good"
 )
@@ -47,6 +48,7 @@ class Intake:
         self._brakes = TopicBrakes(source=source, clock=clock, telemetry=telemetry, policy=brake)
         self._fetched: Sequence[Record] = ()
         self._held: Sequence[tuple[Record, Reading]] = ()
+        self._foreign_types: set[str] = set()
 
     async def run(self, stopping: Stopping, pulse: Pulse = UNWATCHED) -> None:
         """Take in until asked to stop."""
@@ -92,7 +94,8 @@ class Intake:
                 self._ignore(record, reading)
 
     def _ignore(self, record: Record, ignored: Ignored) -> None:
-        self._telemetry.count("records_ignored_total", topic=record.topic, reason=ignored.reason)
+        label = self._type_label(ignored.type_label)
+        self._telemetry.count("records_ignored_total", topic=record.topic, reason=ignored.reason, type=label)
         self._telemetry.log(
             "debug",
             "record ignored",
@@ -102,6 +105,13 @@ class Intake:
             reason=ignored.reason,
             type=ignored.type_label,
         )
+
+    def _type_label(self, label: str) -> str:
+        """The type to count by: the first so many that this process meets, the rest together; senders make them up."""
+        if label in self._foreign_types or len(self._foreign_types) < MOST_FOREIGN_TYPES:
+            self._foreign_types.add(label)
+            return label
+        return "other"
 
     async def _store(self, batch: Sequence[ReadRecord]) -> None:
         """Store a batch. If a record in it meets a fault of ours, the others are stored without it, and it is kept."""

@@ -1,7 +1,7 @@
 """What Cordboard counts and measures: a closed catalogue, each figure with its meaning, and the port that takes them.
 
-Labels are closed sets (operations, lanes, classes, states, topics, configured accounts, types of ours); never ids,
-names of persons or free text.
+Labels are closed or bounded sets (operations, lanes, classes, states, topics, configured accounts, types of ours, the
+first hundred of others'); never ids, names of persons or free text.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Metric:
 
 CATALOGUE: Final[Mapping[Counter | Histogram | Gauge, Metric]] = {
     "records_total": Metric("counter", "Kafka records taken from a topic.", ("topic",)),
-    "records_ignored_total": Metric("counter", "Records that are none of our business.", ("topic", "reason")),
+    "records_ignored_total": Metric("counter", "Records that are none of our business.", ("topic", "reason", "type")),
     "dead_letters_total": Metric("counter", "Records that could not become an event.", ("topic", "reason")),
     "events_total": Metric("counter", "Events by what became of them.", ("type", "outcome")),
     "commands_ended_total": Metric("counter", "Commands that ended.", ("operation", "state", "result")),

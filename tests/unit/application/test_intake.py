@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.application.intake import Intake
+from service.application.intake import MOST_FOREIGN_TYPES, Intake
 from service.application.ports import UnavailableError
 from service.application.rounds import Stopping
 from service.domain.brake import BrakePolicy
@@ -170,7 +170,18 @@ async def test_foreign_and_empty_records_are_counted_and_their_offsets_let_go(
     assert doings.moments == ["taken 2"]  # nothing to store: no transaction
     assert telemetry.counted("records_ignored_total", topic="hr.events", reason="foreign_type") == 1
     assert telemetry.counted("records_ignored_total", topic="hr.events", reason="empty") == 1
+    assert telemetry.counted("records_ignored_total", type="com.example.other.v1") == 1
     assert ledger.durable.dead_letters == {}
+
+
+async def test_types_that_senders_make_up_do_not_grow_the_metric_for_ever(
+    intake: Intake, source: FakeEventSource, telemetry: RecordingTelemetry
+) -> None:
+    for number in range(MOST_FOREIGN_TYPES + 5):
+        source.add(event(f"com.example.made.up.v{number}", str(number)))
+    await intake.run_once()
+    assert telemetry.counted("records_ignored_total", type="other") == 5
+    assert telemetry.counted("records_ignored_total") == MOST_FOREIGN_TYPES + 5
 
 
 async def test_bad_record_is_a_dead_letter_and_its_neighbours_are_taken_in(
