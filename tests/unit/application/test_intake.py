@@ -179,7 +179,8 @@ async def test_types_that_senders_make_up_do_not_grow_the_metric_for_ever(
 ) -> None:
     for number in range(MOST_FOREIGN_TYPES + 5):
         source.add(event(f"com.example.made.up.v{number}", str(number)))
-    await intake.run_once()
+    while await intake.run_once():
+        pass
     assert telemetry.counted("records_ignored_total", type="other") == 5
     assert telemetry.counted("records_ignored_total") == MOST_FOREIGN_TYPES + 5
 
