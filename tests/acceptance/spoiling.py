@@ -45,8 +45,12 @@ def _an_effect_that_nobody_recorded(evidence: Evidence) -> Evidence:
 
 
 def _a_success_without_an_effect(evidence: Evidence) -> Evidence:
-    bound = next(entry for entry in evidence.journal if entry.effect == "bound")
-    return _with_journal(evidence, [replace(e, effect_applied=False) if e is bound else e for e in evidence.journal])
+    by_command: dict[str, list[int]] = defaultdict(list)
+    for entry, attempt in evidence.effects:
+        if attempt is not None:
+            by_command[attempt["command_id"]].append(entry.seq)
+    seqs = next(seqs for name, seqs in by_command.items() if evidence.ledger.commands[name]["result"] == "done")
+    return _with_journal(evidence, [replace(e, effect_applied=False) if e.seq in seqs else e for e in evidence.journal])
 
 
 def _an_earlier_event_after_a_later(evidence: Evidence) -> Evidence:

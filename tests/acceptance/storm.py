@@ -17,6 +17,7 @@ LENGTHS = (2, 3, 5, 6)
 SETTINGS: Mapping[str, Any] = {
     "kafka": {"session_timeout_ms": 1500},
     "timing": {"approval_poll_seconds": 1.0, "connect_seconds": 0.5, "read_seconds": 2.0, "read_lag_seconds": 0.5},
+    "retries": {"retryable": {"cap_seconds": 2.0, "attempts": 100}},
     "quarantine": {"probe_seconds": 1.0, "longest_probe_seconds": 2.0},
     "accounts": {"acme_cn": {"quotas": {"default": QUOTA}}, "acme_hw": {"quotas": {"default": QUOTA}}},
 }
