@@ -32,7 +32,7 @@ from service.application.ports import Clock, VendorClient
 from service.application.present_reader import BatchingPresentReader
 from service.application.settlement import Settlement
 from service.application.takeover import take_over
-from service.domain.account import Account
+from service.domain.command import Session
 from service.settings import Settings
 from service.vendors.http_exchange import telling_when_sent
 from service.vendors.registry import VENDORS
@@ -61,64 +61,13 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
     Raises LedgerLockedError when another process has the ledger, UnavailableError when it can't be opened or read
     (afterwards nothing of it is open: it may be tried again), MigrationError when its schema is not for this program.
     """
-    clock = SystemClock()
-    points = Failpoints.of(os.environ)
     async with AsyncExitStack() as opened:
-        ledger = await SqliteLedger.open(settings.ledger_path)
-        opened.push_async_callback(ledger.close)
-        points.within(ledger, open_session="session", claim="claim", reserve_slots="slots")
-        points.within(ledger, release="release", mark_published="published")
-        session = await ledger.open_session(f"{socket.gethostname()}:{os.getpid()}", clock.now())
-        telemetry.health("ledger", ready=True)
-        accounts = settings.accounts
-        moved = await ledger.regroup({name: account.group() for name, account in accounts.items()})
-        if moved:
-            telemetry.log("info", "commands pay to their account's present quota group", commands=moved)
-        await show_quarantines(telemetry, ledger, accounts)
-        clients = await _open_vendors(opened, settings, accounts, clock)
-        clients = {name: points.around(client, exchange=exchange_step(client)) for name, client in clients.items()}
-        await take_over(
-            ledger=points.around(ledger, transact="takeover"),
-            session=session,
-            clock=clock,
-            telemetry=telemetry,
-            policy=settings.settling_policy(),
-            rules={name: op.when_unclear for client in clients.values() for name, op in client.operations.items()},
-        )
-        quota = SlotQuota(
-            ledger=ledger,
-            clock=clock,
-            telemetry=telemetry,
-            margin=settings.quota.margin,
-            lead_seconds=settings.quota.lead_seconds,
-        )
-        opened.push_async_callback(quota.close)
-        reader = BatchingPresentReader(
-            quota=quota, accounts=accounts, clients=clients, clock=clock, telemetry=telemetry
-        )
-        opened.push_async_callback(reader.close)
-        settlement = Settlement(
-            ledger=ledger,
-            session=session,
-            clock=clock,
-            randomness=SystemRandomness(),
-            telemetry=telemetry,
-            policy=settings.settling_policy(),
-        )
-        source = KafkaEventSource(
-            connection=settings.kafka_connection(),
-            group_id=settings.kafka.group_id,
-            topics=settings.kafka.topics,
-            telemetry=telemetry,
-            session_timeout_ms=settings.kafka.session_timeout_ms,
-            max_poll_interval_ms=settings.kafka.max_poll_interval_ms,
-            max_poll_records=settings.kafka.max_poll_records,
-        )
-        opened.push_async_callback(source.close)
-        points.within(source, fetch="fetch", taken="taken", commit_durable="commit")
-        publisher = KafkaPublisher(connection=settings.kafka_connection(), telemetry=telemetry)
-        opened.push_async_callback(publisher.close)
-        points.within(publisher, publish="publish")
+        site = _Site(settings, telemetry, SystemClock(), Failpoints.of(os.environ), opened)
+        ledger, session = await _open_ledger(site)
+        clients = await _open_vendors(site)
+        await _take_over(site, ledger, session, clients)
+        quota, reader = _open_quota(site, ledger, clients)
+        source, publisher = _open_kafka(site)
         yield Workplace(
             ledger=ledger,
             source=source,
@@ -127,35 +76,131 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
             reader=reader,
             intake=Intake(
                 source=source,
-                ledger=points.around(ledger, transact="intake"),
-                clock=clock,
+                ledger=site.points.around(ledger, transact="intake"),
+                clock=site.clock,
                 telemetry=telemetry,
                 policy=settings.intake_policy(),
                 brake=settings.brake_policy(),
             ),
-            execution=Execution(
-                ledger=ledger,
-                session=session,
-                settlement=points.around(settlement, mark="mark", settle="settle"),
-                reader=reader,
-                quota=quota,
-                accounts=accounts,
-                clients=clients,
-                clock=clock,
-                telemetry=telemetry,
-                policy=settings.settling_policy(),
-            ),
-            relay=OutboxRelay(ledger=ledger, publisher=publisher, clock=clock, telemetry=telemetry),
+            execution=_execution(site, ledger, session, clients, quota, reader),
+            relay=OutboxRelay(ledger=ledger, publisher=publisher, clock=site.clock, telemetry=telemetry),
             telemetry=telemetry,
-            clock=clock,
+            clock=site.clock,
         )
 
 
-async def _open_vendors(
-    opened: AsyncExitStack, settings: Settings, accounts: Mapping[str, Account], clock: Clock
-) -> Mapping[str, VendorClient]:
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """What everything is built with; what is opened is closed by `opened`, in reverse order."""
+
+    settings: Settings
+    telemetry: MeteredTelemetry
+    clock: Clock
+    points: Failpoints
+    opened: AsyncExitStack
+
+
+async def _open_ledger(site: _Site) -> tuple[SqliteLedger, Session]:
+    """The ledger under a session of this process, its waiting work paying to the accounts' present quota groups."""
+    ledger = await SqliteLedger.open(site.settings.ledger_path)
+    site.opened.push_async_callback(ledger.close)
+    site.points.within(ledger, open_session="session", claim="claim", reserve_slots="slots")
+    site.points.within(ledger, release="release", mark_published="published")
+    session = await ledger.open_session(f"{socket.gethostname()}:{os.getpid()}", site.clock.now())
+    site.telemetry.health("ledger", ready=True)
+    accounts = site.settings.accounts
+    moved = await ledger.regroup({name: account.group() for name, account in accounts.items()})
+    if moved:
+        site.telemetry.log("info", "commands pay to their account's present quota group", commands=moved)
+    await show_quarantines(site.telemetry, ledger, accounts)
+    return ledger, session
+
+
+async def _take_over(site: _Site, ledger: SqliteLedger, session: Session, clients: Mapping[str, VendorClient]) -> None:
+    """Put what an earlier process left in flight in doubt."""
+    await take_over(
+        ledger=site.points.around(ledger, transact="takeover"),
+        session=session,
+        clock=site.clock,
+        telemetry=site.telemetry,
+        policy=site.settings.settling_policy(),
+        rules={name: op.when_unclear for client in clients.values() for name, op in client.operations.items()},
+    )
+
+
+def _open_quota(
+    site: _Site, ledger: SqliteLedger, clients: Mapping[str, VendorClient]
+) -> tuple[SlotQuota, BatchingPresentReader]:
+    settings = site.settings
+    quota = SlotQuota(
+        ledger=ledger,
+        clock=site.clock,
+        telemetry=site.telemetry,
+        margin=settings.quota.margin,
+        lead_seconds=settings.quota.lead_seconds,
+    )
+    site.opened.push_async_callback(quota.close)
+    reader = BatchingPresentReader(
+        quota=quota, accounts=settings.accounts, clients=clients, clock=site.clock, telemetry=site.telemetry
+    )
+    site.opened.push_async_callback(reader.close)
+    return quota, reader
+
+
+def _open_kafka(site: _Site) -> tuple[KafkaEventSource, KafkaPublisher]:
+    """Both connect at their first use, so that Kafka may be away."""
+    kafka, connection = site.settings.kafka, site.settings.kafka_connection()
+    source = KafkaEventSource(
+        connection=connection,
+        group_id=kafka.group_id,
+        topics=kafka.topics,
+        telemetry=site.telemetry,
+        session_timeout_ms=kafka.session_timeout_ms,
+        max_poll_interval_ms=kafka.max_poll_interval_ms,
+        max_poll_records=kafka.max_poll_records,
+    )
+    site.opened.push_async_callback(source.close)
+    site.points.within(source, fetch="fetch", taken="taken", commit_durable="commit")
+    publisher = KafkaPublisher(connection=connection, telemetry=site.telemetry)
+    site.opened.push_async_callback(publisher.close)
+    site.points.within(publisher, publish="publish")
+    return source, publisher
+
+
+def _execution(  # noqa: PLR0917 - what execution is made of, each of its own type
+    site: _Site,
+    ledger: SqliteLedger,
+    session: Session,
+    clients: Mapping[str, VendorClient],
+    quota: SlotQuota,
+    reader: BatchingPresentReader,
+) -> Execution:
+    policy = site.settings.settling_policy()
+    settlement = Settlement(
+        ledger=ledger,
+        session=session,
+        clock=site.clock,
+        randomness=SystemRandomness(),
+        telemetry=site.telemetry,
+        policy=policy,
+    )
+    return Execution(
+        ledger=ledger,
+        session=session,
+        settlement=site.points.around(settlement, mark="mark", settle="settle"),
+        reader=reader,
+        quota=quota,
+        accounts=site.settings.accounts,
+        clients=clients,
+        clock=site.clock,
+        telemetry=site.telemetry,
+        policy=policy,
+    )
+
+
+async def _open_vendors(site: _Site) -> Mapping[str, VendorClient]:
     """One HTTP session for all; one client for each account."""
-    session = await opened.enter_async_context(
+    session = await site.opened.enter_async_context(
         aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -164,11 +209,10 @@ async def _open_vendors(
     )
     hide = partial(register_secret, passing=True)
     credentials = HiddenCredentials(NoCredentials(), hide)
+    limits = site.settings.exchange_limits()
     clients: dict[str, VendorClient] = {}
-    for name, account in accounts.items():
-        client = VENDORS[account.vendor].open(
-            account, session, clock, credentials, limits=settings.exchange_limits(), on_secret=hide
-        )
-        opened.push_async_callback(client.close)
-        clients[name] = client
+    for name, account in site.settings.accounts.items():
+        client = VENDORS[account.vendor].open(account, session, site.clock, credentials, limits=limits, on_secret=hide)
+        site.opened.push_async_callback(client.close)
+        clients[name] = site.points.around(client, exchange=exchange_step(client))
     return clients
