@@ -45,7 +45,7 @@ from service.domain.outcome import (
     TooFresh,
     WhenUnclear,
 )
-from service.domain.settling import SettlingPolicy, absent_for_long
+from service.domain.settling import SettlingPolicy
 
 AHEAD_SECONDS: Final = 2.0  # how much work per operation is looked at before its slot comes
 READ_ROOM: Final = 200  # commands that only read share calls, so many may wait at once
@@ -228,13 +228,23 @@ class Execution:
             if isinstance(look, Failure):
                 return _not_applied(look)
             seen = look
-        if command.state is CommandState.IN_DOUBT and self._stays_unknown(command, operation, seen):
-            return StillUnknown(absent=seen is not None)
+        return await self._carry_out(run, operation, seen)
+
+    async def _carry_out(self, run: _Run, operation: VendorOperation, seen: Seen | None) -> Outcome:
+        """Do what the present leaves to do, if the present can be believed."""
+        command = run.claim.command
+        in_doubt = command.state is CommandState.IN_DOUBT
+        if in_doubt and self._stays_unknown(command, operation, seen):
+            return StillUnknown(absent=seen is not None, seconds=self._seconds_until_absent(command))
         fresh_in = self._seconds_until_fresh(run)
         if seen is not None and fresh_in > 0 and self._is_behind(run, operation, seen):
             return TooFresh(self._clock.now() + fresh_in)
         move = self._decide(run, operation, seen)
-        return await self._send(run, operation, move) if isinstance(move, Call) else _as_found(command, move)
+        if not isinstance(move, Call):
+            return _as_found(command, move)
+        if in_doubt and self._is_worn_out(command, operation):
+            return _worn_out(command)
+        return await self._send(run, operation, move)
 
     def _stays_unknown(self, command: Command, operation: VendorOperation, seen: Seen | None) -> bool:
         """Nothing is there, which does not yet prove that it was not done; of what is only watched it never does."""
@@ -247,10 +257,18 @@ class Execution:
                 return seen is None or (seen.state is None and not self._absent_for_long(command))
 
     def _absent_for_long(self, command: Command) -> bool:
-        """By the wall clock, which the ledger remembers, and by ours, which nobody sets: a leap proves no absence."""
-        seen_at = self._absent_since.setdefault(command.id, self._clock.monotonic())
-        long = self._clock.monotonic() - seen_at >= self._policy.absent_gap_seconds
-        return long and absent_for_long(command, self._clock.now(), self._policy)
+        return self._seconds_until_absent(command) <= 0
+
+    def _seconds_until_absent(self, command: Command) -> float:
+        """Until a look that shows nothing proves that it was not done: a gap after the first one that showed nothing.
+
+        By the wall clock, which the ledger remembers, and by ours, which nobody sets: a leap proves no absence.
+        """
+        gap, now = self._policy.absent_gap_seconds, self._clock.monotonic()
+        seen_before = command.absent_at is not None  # by an earlier process, so before this one began
+        first_here = self._absent_since.setdefault(command.id, self._begun_at if seen_before else now)
+        by_wall = gap if command.absent_at is None else command.absent_at + gap - self._clock.now()
+        return max(first_here + gap - now, min(gap, by_wall))
 
     def _is_behind(self, run: _Run, operation: VendorOperation, seen: Seen) -> bool:
         """Whether the read, so soon after our own work, does not show it: then it shows the past."""
@@ -262,6 +280,11 @@ class Execution:
         if seen.state is None or operation.when_unclear is WhenUnclear.WATCH:
             return seen.state is None
         return not isinstance(operation.decide(binding.applied, seen, ours=True), Succeeded)
+
+    def _is_worn_out(self, command: Command, operation: VendorOperation) -> bool:
+        """Whether what is known not to be done was sent often enough, always without a clear answer."""
+        most = self._policy.retries[ErrorClass.AMBIGUOUS].attempts
+        return operation.when_unclear is WhenUnclear.READ_BACK and command.retries >= most
 
     def _seconds_until_fresh(self, run: _Run) -> float:
         """How long reads may still miss our last work on the resource: by the wall clock, and by ours since its end.
@@ -369,6 +392,15 @@ def _not_applied(failure: Failure) -> Failure:
     return replace(failure, error_class=ErrorClass.RETRYABLE)
 
 
+def _worn_out(command: Command) -> Failure:
+    code = "NoAnswer" if command.failure is None else command.failure.code
+    return Failure(
+        error_class=ErrorClass.PERMANENT,
+        code=code,
+        message="not done, and sent as often as allowed: the vendor never answered clearly",
+    )
+
+
 def _as_found(command: Command, outcome: Outcome) -> Outcome:
     """What is in doubt and found as wanted was done by us: the read only learnt of it."""
     if command.state is CommandState.IN_DOUBT and isinstance(outcome, Succeeded) and outcome.result is Result.UNCHANGED:
@@ -399,4 +431,6 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 
 def _bug(bug: Exception) -> Failure:
-    return Failure(error_class=ErrorClass.AMBIGUOUS, code=type(bug).__name__, message="a fault inside Cordboard")
+    return Failure(
+        error_class=ErrorClass.AMBIGUOUS, code=f"bug:{type(bug).__name__}", message="a fault inside Cordboard"
+    )

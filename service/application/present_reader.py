@@ -196,6 +196,5 @@ def _answer(asks: Sequence[_Ask], looks: Sequence[Look]) -> None:
 
 
 def _bug(bug: Exception) -> Failure:
-    return Failure(
-        error_class=ErrorClass.RETRYABLE, code=type(bug).__name__, message="reading the present failed inside Cordboard"
-    )
+    code = f"bug:{type(bug).__name__}"
+    return Failure(error_class=ErrorClass.RETRYABLE, code=code, message="reading the present failed inside Cordboard")

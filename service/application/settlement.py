@@ -108,7 +108,7 @@ class Settlement:
         failing = self._failing.setdefault(command.account, set())
         if is_verdict(outcome):
             failing.clear()
-        elif isinstance(outcome, Failure) and outcome.error_class in SICK and not outcome.code.endswith("_away"):
+        elif isinstance(outcome, Failure) and outcome.error_class in SICK and not _is_ours(outcome):
             failing.add(command.id)
         return len(failing)
 
@@ -176,6 +176,11 @@ class Settlement:
             quota_seconds=None if sent is None else round(sent.quota_seconds, 4),
             vendor_seconds=None if sent is None else round(sent.vendor_seconds, 4),
         )
+
+
+def _is_ours(failure: Failure) -> bool:
+    """True for what our own side caused: a part of it was away, or has a fault."""
+    return failure.code.endswith("_away") or failure.code.startswith("bug:")
 
 
 def _keys(claim: Claim) -> Keys:

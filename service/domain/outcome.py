@@ -57,9 +57,13 @@ class NotYet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StillUnknown:
-    """Looked at what is in doubt, and it stays so. `absent`: a complete read showed nothing there."""
+    """Looked at what is in doubt, and it stays so.
+
+    `absent`: a complete read showed nothing there; `seconds` from now another one may prove that it was not done.
+    """
 
     absent: bool
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

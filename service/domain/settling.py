@@ -29,7 +29,7 @@ from service.domain.outcome import (
     WhenUnclear,
 )
 from service.domain.quarantine import QuarantinePolicy, fall_sick, is_verdict, recover, standing, was_let_through
-from service.domain.retry import RULES, GiveUp, RetryAt, RetryRule, after, pause
+from service.domain.retry import RULES, GiveUp, RetryAt, RetryRule, after
 from service.domain.wanted import given
 
 _NO_VERDICT: Final = frozenset({*RULES, ErrorClass.CREDENTIALS})  # says nothing about what is in doubt
@@ -165,14 +165,24 @@ def succeed(draft: Draft, command: Command, outcome: Succeeded, *, writes: bool,
 def doubt(
     draft: Draft, command: Command, failure: Failure, *, when_unclear: WhenUnclear, policy: SettlingPolicy
 ) -> None:
-    """The vendor may or may not have done it: say so, and nothing is sent until it is settled."""
+    """The vendor may or may not have done it: say so, and nothing is sent until it is settled.
+
+    What sets a value and is applied again is bounded in count like any retry; each further doubt waits longer.
+    """
     watched = when_unclear is WhenUnclear.WATCH
-    wait = policy.approval_poll_seconds if watched else policy.first_look_seconds
+    before = command.failure
+    doubts = command.retries + 1 if before is not None and before.error_class is ErrorClass.AMBIGUOUS else 0
+    rule = policy.retries[ErrorClass.AMBIGUOUS]
+    if when_unclear is WhenUnclear.APPLY_AGAIN and doubts > rule.attempts:
+        fail(draft, command, replace(failure, error_class=ErrorClass.AMBIGUOUS))
+        return
+    growing = min(rule.cap, policy.first_look_seconds * 2.0 ** min(doubts, 30))
+    wait = policy.approval_poll_seconds if watched else growing
     doubted = draft.move(
         command, CommandState.IN_DOUBT, why=f"{failure.error_class}:{failure.code}", due_at=draft.now + wait
     )
     lane = Lane.SWEEP if watched else Lane.SETTLE
-    doubted = draft.put_command(replace(doubted, failure=failure, lane=lane, absent_at=None, retries=0))
+    doubted = draft.put_command(replace(doubted, failure=failure, lane=lane, absent_at=None, retries=doubts))
     plan = draft.plan(command.plan_id)
     draft.tell(tell.command_in_doubt(plan, doubted, draft.now, who_acts="operator" if watched else "cordboard"))
     tell_waiting(draft, plan, "in_doubt", expected_at=None, who_acts="operator" if watched else None)
@@ -188,11 +198,6 @@ def _look_when_fresh(draft: Draft, command: Command, until: float) -> None:
         why = "the vendor's reads are behind our own work"
         waiting = draft.move(command, CommandState.WAITING, why=why, cause=WaitCause.RETRY, due_at=until)
     draft.put_command(replace(waiting, owner=None, due_at=until))
-
-
-def absent_for_long(command: Command, now: float, policy: SettlingPolicy) -> bool:
-    """True if a read that shows nothing now is the second one, long enough after the first: it was not done."""
-    return command.absent_at is not None and now - command.absent_at >= policy.absent_gap_seconds
 
 
 def _still_doubtful(settling: Settling, failure: Failure) -> bool:
@@ -215,11 +220,13 @@ def _stay_in_doubt(draft: Draft, settling: Settling, look: StillUnknown) -> None
         absent_at = draft.now
     if settling.when_unclear is WhenUnclear.WATCH:
         due_at = draft.now + policy.approval_poll_seconds
-    elif look.absent and absent_at is not None:
-        due_at = max(absent_at + policy.absent_gap_seconds, draft.now + policy.first_look_seconds)
-    else:
-        due_at = draft.now + pause(policy.retries[ErrorClass.RETRYABLE], command.retries, settling.chance)
-    draft.put_command(replace(command, owner=None, due_at=due_at, absent_at=absent_at, retries=command.retries + 1))
+    elif look.absent:
+        due_at = draft.now + max(look.seconds, policy.first_look_seconds)
+    else:  # half as long again as the doubt is old, at most a minute or so: looks cost the quota
+        age = draft.now - command.last_at if command.last_at is not None else 0.0
+        longest = policy.retries[ErrorClass.AMBIGUOUS].cap
+        due_at = draft.now + min(longest, max(policy.first_look_seconds, age * (0.25 + settling.chance / 2)))
+    draft.put_command(replace(command, owner=None, due_at=due_at, absent_at=absent_at))
 
 
 def fail(draft: Draft, command: Command, failure: Failure) -> None:

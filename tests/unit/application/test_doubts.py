@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
 
@@ -205,4 +206,41 @@ async def test_leap_of_the_wall_clock_proves_no_absence(house: House) -> None:
     await wait(house, 10)
     assert house.calls().count("CreateExtension") == 1
     await wait(house, GAP)
+    assert house.calls().count("CreateExtension") == 2
+
+
+# ---------------------------------------------------------------------- how often, and how long apart
+
+
+async def test_create_without_any_clear_answer_is_sent_ever_more_rarely_and_at_last_fails(house: House) -> None:
+    house.vendors["acme_cn"].script(CREATE, *[LOST] * 100)
+    await house.take(hired(1))
+    for _ in range(200):
+        await house.clock.advance(60.0)
+        await house.work()
+    sent = [a.at for a in house.vendors["acme_cn"].journal if a.call.operation == CREATE]
+    assert 2 < len(sent) <= 17
+    assert house.types()[-1] == "plan.failed"
+    assert house.published("provisioning.plan.failed.v1")[0]["data"]["failure"]["error_class"] == "permanent"
+
+
+async def test_repeats_of_a_bind_without_a_clear_answer_come_ever_later(house: House) -> None:
+    house.vendors["acme_cn"].script(BIND, *[LOST] * 6)
+    await house.take(purchased(), approved(), topic="crm.events")
+    await wait(house, 200)
+    sent = [a.at for a in house.vendors["acme_cn"].journal if a.call.operation == BIND]
+    pauses = [later - first for first, later in pairwise(sent)]
+    assert len(sent) == 7
+    assert pauses[-1] > 2 * pauses[2]
+    assert house.types()[-1] == "plan.completed"
+
+
+async def test_looks_at_an_absent_extension_come_no_oftener_than_the_gap(house: House) -> None:
+    house.vendors["acme_cn"].script(CREATE, LOST)
+    await house.take(hired(1))
+    await house.clock.advance(5.0)
+    await house.work()
+    await house.restart()
+    await wait(house, GAP + 10)
+    assert house.calls().count("DescribeExtensions") <= 5
     assert house.calls().count("CreateExtension") == 2

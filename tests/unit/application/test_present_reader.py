@@ -184,7 +184,7 @@ async def test_bug_in_a_read_answers_everybody_and_the_next_read_works(
     broken = FakeRead(bug=KeyError("x"))
     for look in await clock.finish(asyncio.gather(*ask(reader, broken, a_claim(1), a_claim(2)))):
         assert isinstance(look, Failure)
-        assert (look.error_class, look.code) == (ErrorClass.RETRYABLE, "KeyError")
+        assert (look.error_class, look.code) == (ErrorClass.RETRYABLE, "bug:KeyError")
     assert telemetry.events("error") == ["a read failed unexpectedly"]
     assert await clock.finish(asyncio.gather(*ask(reader, FakeRead(), a_claim(1)))) == [Seen(None)]
 

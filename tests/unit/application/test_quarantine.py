@@ -85,17 +85,18 @@ async def test_vendor_that_can_not_be_reached_is_left_alone_after_a_run(house: H
     assert len(house.published("provisioning.plan.completed.v1")) == 30
 
 
-async def test_one_number_that_fails_for_ever_does_not_make_its_account_sick(house: House) -> None:
+async def test_few_numbers_that_always_fail_do_not_make_their_account_sick(house: House) -> None:
     house.vendors["acme_cn"].script(BIND, *[LOST] * 1000)
     url = "https://calls.acme.example/in"
-    await house.take(
-        event("crm.number.routed.v1", "routed-1", number="+8675512345678", callback_url=url), topic="crm.events"
-    )
+    numbers = ("+8675512345678", "+8675512345679")
+    routed = [event("crm.number.routed.v1", f"routed-{n}", number=n, callback_url=url) for n in numbers]
+    await house.take(*routed, topic="crm.events")
     for _ in range(60):
         await house.clock.advance(60.0)
         await house.work()
     assert house.calls().count("BindNumberCallInInterface") > POLICY.run
     assert house.published("provisioning.account.quarantined.v1") == []
+    assert len(house.published("provisioning.plan.failed.v1")) == 2, "what is applied again is bounded like any retry"
     await house.take(hired(1))
     assert len(house.published("provisioning.plan.completed.v1")) == 1, "nobody else waits for it"
 
