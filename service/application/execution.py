@@ -200,7 +200,7 @@ class Execution:
         return _bug(trouble)
 
     async def _settle(self, run: _Run, outcome: Outcome) -> None:
-        if not isinstance(outcome, StillUnknown):
+        if run.sent is not None or isinstance(outcome, Succeeded):  # a look that failed changes nothing
             self._absent_since.pop(run.claim.command.id, None)
         if run.writes and isinstance(outcome, Succeeded):
             self._note_done(run.claim.command.resource)
