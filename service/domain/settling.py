@@ -153,6 +153,8 @@ def succeed(draft: Draft, command: Command, outcome: Succeeded, *, writes: bool,
     done = draft.put_command(replace(done, result=outcome.result, facts=dict(outcome.facts), failure=None))
     if writes:
         _remember_applied(draft, done)
+    elif done.step == Step.APPROVAL:
+        _date_binding(draft, done)
     plan = draft.plan(done.plan_id)
     draft.tell(tell.command_ended(plan, done, draft.now, request_id=outcome.request_id))
     following = next((c for c in draft.steps_of(plan.id) if c.step_no > done.step_no and not c.state.ended), None)
@@ -462,6 +464,15 @@ def _forget_create(draft: Draft, settling: Settling) -> None:
     binding = draft.binding_of(settling.command.subject)
     if settling.created and binding is not None and binding.create_sent and binding.applied is None:
         draft.put_binding(replace(binding, create_sent=False))
+
+
+def _date_binding(draft: Draft, command: Command) -> None:
+    """The number went live now, as somebody said who need not have read it: until the vendor's reads show it, the next
+    purchase must not take it for absent.
+    """
+    binding = draft.binding_of(command.subject)
+    if binding is not None and binding.resource == command.resource:
+        draft.put_binding(binding)
 
 
 def _remember_applied(draft: Draft, command: Command) -> None:

@@ -245,3 +245,17 @@ async def test_looks_at_an_absent_extension_come_no_oftener_than_the_gap(house: 
     await wait(house, GAP + 10)
     assert house.calls().count("DescribeExtensions") <= 5
     assert house.calls().count("CreateExtension") == 2
+
+
+async def test_second_purchase_right_after_an_approval_believes_no_listing_that_lacks_the_number(
+    house: House, world: World
+) -> None:
+    outbound = {"call_type": "outbound"}
+    await house.take(purchased(**outbound), purchased(event_id="buy-2", **outbound), topic="crm.events")
+    await house.clock.advance(60.0)
+    await house.take(approved(apply_id=4711), topic="crm.events")
+    assert house.calls().count("CreateOwnNumberApply") == 1, "the listing is behind the approval"
+    world.numbers.append("008675512345678")
+    await wait(house, POLICY.read_lag_seconds + 5)
+    assert house.calls().count("CreateOwnNumberApply") == 1
+    assert len(house.published("provisioning.plan.completed.v1")) == 2
