@@ -136,7 +136,8 @@ def _may_stand(world: World, plan: Plan, seen: set[str]) -> bool:
         return _review_goes_on(world, now)
     if now.state not in {CommandState.PENDING, CommandState.WAITING} or now.owner is not None or now.attempts:
         return False
-    if now.cause not in {None, WaitCause.EARLIER_WORK, WaitCause.EFFECTIVE_DATE}:
+    # a retry whose reads failed may meanwhile have got an earlier revision in front of it, and that one be in doubt
+    if now.cause not in {None, WaitCause.EARLIER_WORK, WaitCause.EFFECTIVE_DATE, WaitCause.RETRY}:
         return False
     return any(
         _may_stand(world, other, seen)
