@@ -12,6 +12,7 @@ from tests.fakes.clock import VirtualClock
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.unit.application.bench import Bench
+from tests.unit.application.house import House, World
 
 
 @pytest.fixture
@@ -38,3 +39,16 @@ async def session(ledger: FakeLedger, clock: VirtualClock) -> Session:
 @pytest.fixture
 def bench(clock: VirtualClock, telemetry: RecordingTelemetry, ledger: FakeLedger, session: Session) -> Bench:
     return Bench(clock, telemetry, ledger, session)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+async def house(clock: VirtualClock, telemetry: RecordingTelemetry, world: World) -> AsyncIterator[House]:
+    house = House(clock, telemetry, world)
+    await house.open()
+    yield house
+    await house.close()

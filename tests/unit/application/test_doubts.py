@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from itertools import pairwise
-
-import pytest
 
 from service.domain.outcome import Call, Failure, Reply
 from service.domain.settling import SettlingPolicy
 from tests.fakes.clock import VirtualClock
-from tests.fakes.telemetry import RecordingTelemetry
 from tests.fakes.vendor import BUSY, LOST
 from tests.unit.application.events import approved, hired, purchased, route_purchased
-from tests.unit.application.test_walk import APPLY, BIND, CREATE, CREATE_ROUTE, House, World
+from tests.unit.application.house import APPLY, BIND, CREATE, CREATE_ROUTE, House, World
 
 POLICY = SettlingPolicy()
 GAP = POLICY.absent_gap_seconds
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-async def house(clock: VirtualClock, telemetry: RecordingTelemetry, world: World) -> AsyncIterator[House]:
-    house = House(clock, telemetry, world)
-    await house.open()
-    yield house
-    await house.close()
 
 
 def lose_after_applying(house: House, account: str, operation: str) -> None:

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
-
-import pytest
 
 from service.application.ends import show_quarantines
 from service.domain.outcome import ErrorClass, Failure
 from service.domain.quarantine import QuarantinePolicy
-from tests.fakes.clock import VirtualClock
 from tests.fakes.telemetry import Line, RecordingTelemetry
 from tests.unit.application.events import approved, event, hired, purchased
-from tests.unit.application.test_walk import CREATE, House, World
+from tests.unit.application.house import CREATE, House
 
 POLICY = QuarantinePolicy()
 LOOK = "tencent_ccc.DescribeExtensions"
 REFUSED_KEY = Failure(error_class=ErrorClass.CREDENTIALS, code="AuthFailure.SecretIdNotFound", message="m")
 NO_RIGHT = Failure(error_class=ErrorClass.CREDENTIALS, code="UnauthorizedOperation", message="m", operation_only=True)
 SICK = "an account is quarantined: its work waits, one command probes now and then"
-
-
-@pytest.fixture
-async def house(clock: VirtualClock, telemetry: RecordingTelemetry) -> AsyncIterator[House]:
-    house = House(clock, telemetry, World())
-    await house.open()
-    yield house
-    await house.close()
 
 
 def ended(house: House, **labels: str) -> float:

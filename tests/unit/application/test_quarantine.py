@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-import pytest
-
 from service.domain.outcome import ErrorClass, Failure
 from service.domain.quarantine import QuarantinePolicy
-from tests.fakes.clock import VirtualClock
-from tests.fakes.telemetry import RecordingTelemetry
 from tests.unit.application.events import event, hired, route_purchased
-from tests.unit.application.test_walk import BIND, CREATE, House, World
+from tests.unit.application.house import BIND, CREATE, House, World
 
 POLICY = QuarantinePolicy()
 LOOK = "tencent_ccc.DescribeExtensions"
@@ -19,19 +13,6 @@ REFUSED_KEY = Failure(error_class=ErrorClass.CREDENTIALS, code="AuthFailure.Secr
 NO_RIGHT = Failure(error_class=ErrorClass.CREDENTIALS, code="UnauthorizedOperation", message="m", operation_only=True)
 DOWN = Failure(error_class=ErrorClass.RETRYABLE, code="ConnectTimeout", message="m")
 LOST = Failure(error_class=ErrorClass.AMBIGUOUS, code="ReadTimeout", message="m")
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-async def house(clock: VirtualClock, telemetry: RecordingTelemetry, world: World) -> AsyncIterator[House]:
-    house = House(clock, telemetry, world)
-    await house.open()
-    yield house
-    await house.close()
 
 
 async def test_account_with_a_refused_key_is_probed_by_one_command_and_others_go_on(house: House) -> None:

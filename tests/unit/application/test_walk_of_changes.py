@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests.fakes.clock import VirtualClock
-from tests.fakes.telemetry import RecordingTelemetry
-from tests.unit.application import test_walk as walk
 from tests.unit.application.events import event, hired, route_purchased
+from tests.unit.application.house import House, World
 
 NUMBER = "+8675512345678"
 TOMORROW = "2027-01-16"  # begins 8 hours after the tests' present at both accounts: 16:00 UTC
 
 
 @dataclass
-class World(walk.World):
+class ChangingWorld(World):
     """Both vendors, which also modify what they hold."""
 
     def ModifyExtension(self, body: Any) -> Any:  # noqa: N802 - the vendor's names
@@ -41,33 +40,25 @@ def routed(event_id: str = "routed-1", **data: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> ChangingWorld:
+    return ChangingWorld()
 
 
-@pytest.fixture
-async def house(clock: VirtualClock, telemetry: RecordingTelemetry, world: World) -> AsyncIterator[walk.House]:
-    house = walk.House(clock, telemetry, world)
-    await house.open()
-    yield house
-    await house.close()
-
-
-def bodies(house: walk.House, operation: str) -> list[Mapping[str, Any]]:
+def bodies(house: House, operation: str) -> list[Mapping[str, Any]]:
     """What was sent, in order, without what every request of the account carries."""
     arrivals = [arrival for vendor in house.vendors.values() for arrival in vendor.journal]
     sent = [arrival.call.body for arrival in arrivals if arrival.call.operation.endswith(f".{operation}")]
     return [{name: value for name, value in body.items() if name != "SdkAppId"} for body in sent]
 
 
-def completed(house: walk.House, event_id: str) -> Mapping[str, Any]:
+def completed(house: House, event_id: str) -> Mapping[str, Any]:
     told = house.published("provisioning.plan.completed.v1")
     found: list[Mapping[str, Any]] = [one["data"] for one in told if one["causationid"] == event_id]
     assert len(found) == 1
     return found[0]
 
 
-async def test_change_modifies_given_fields_there_and_back_again(house: walk.House) -> None:
+async def test_change_modifies_given_fields_there_and_back_again(house: House) -> None:
     await house.take(hired(1))
     for event_id, name in [("one", "Ada B"), ("two", "Ada Example"), ("three", "Ada B")]:
         await house.take(changed(event_id, name=name))
@@ -84,9 +75,7 @@ async def test_change_modifies_given_fields_there_and_back_again(house: walk.Hou
     assert completed(house, "five")["agent"]["extension"] == "1001"
 
 
-async def test_extension_that_vanished_is_made_again_from_what_was_applied_last(
-    house: walk.House, world: World
-) -> None:
+async def test_extension_that_vanished_is_made_again_from_what_was_applied_last(house: House, world: World) -> None:
     await house.take(hired(1))
     world.extensions.clear()
     await house.clock.advance(60.0)  # long after our own work: the read shows what is
@@ -95,7 +84,7 @@ async def test_extension_that_vanished_is_made_again_from_what_was_applied_last(
     assert bodies(house, "CreateExtension")[1] == {"ExtensionId": "1001", **given}
 
 
-async def test_change_of_an_agent_without_extension_or_name_is_incomplete(house: walk.House) -> None:
+async def test_change_of_an_agent_without_extension_or_name_is_incomplete(house: House) -> None:
     await house.take(changed("one", name="Ada"), changed("two", extension="1001"))
     failures = {one["causationid"]: one["data"]["failure"] for one in house.published("provisioning.plan.failed.v1")}
     assert {cause: (f["error_class"], f["field"]) for cause, f in failures.items()} == {
@@ -105,7 +94,7 @@ async def test_change_of_an_agent_without_extension_or_name_is_incomplete(house:
     assert house.calls() == ["DescribeExtensions"]
 
 
-async def test_number_is_bound_anew_and_told_as_bound(house: walk.House) -> None:
+async def test_number_is_bound_anew_and_told_as_bound(house: House) -> None:
     await house.take(routed(number=NUMBER, callback_url="https://crm.example.com/night"), topic="crm.events")
     await house.take(routed("routed-2", number="0755 1234 5678"), topic="crm.events")
     assert [body["CallInInterface"]["URL"] for body in bodies(house, "BindNumberCallInInterface")] == [
@@ -117,7 +106,7 @@ async def test_number_is_bound_anew_and_told_as_bound(house: walk.House) -> None
         assert (number["number"], number["bound"], number["apply_id"], number["live_at"]) == (NUMBER, True, None, None)
 
 
-async def test_route_is_changed_by_its_id(house: walk.House, world: World) -> None:
+async def test_route_is_changed_by_its_id(house: House, world: World) -> None:
     await house.take(route_purchased("4001"), topic="crm.events")
     await house.take(routed(account="acme_hw", access_code="4001", route={"ivr": 7}), topic="crm.events")
     assert bodies(house, "modifyCalledRoute") == [{"id": world.routes[0]["id"], "devicetype": 3, "deviceId": 7}]
@@ -126,7 +115,7 @@ async def test_route_is_changed_by_its_id(house: walk.House, world: World) -> No
 
 
 async def test_change_waits_for_its_day_in_the_accounts_zone_and_holds_nobody(
-    house: walk.House, world: World, clock: VirtualClock
+    house: House, world: World, clock: VirtualClock
 ) -> None:
     await house.take(hired(1))
     await house.take(changed("future", name="Ada Future", effective_at=TOMORROW))
@@ -142,7 +131,7 @@ async def test_change_waits_for_its_day_in_the_accounts_zone_and_holds_nobody(
     assert completed(house, "future")["agent"]["extension"] == "1001"
 
 
-async def test_routing_waits_for_its_moment_and_holds_nobody(house: walk.House, clock: VirtualClock) -> None:
+async def test_routing_waits_for_its_moment_and_holds_nobody(house: House, clock: VirtualClock) -> None:
     night, day = "https://crm.example.com/night", "https://crm.example.com/day"
     later = routed("later", number=NUMBER, callback_url=night, effective_at="2027-01-15T17:00:00+08:00")
     await house.take(later, routed("now", number=NUMBER, callback_url=day), topic="crm.events")
