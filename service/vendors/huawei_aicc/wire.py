@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from pydantic.alias_generators import to_camel
 
+from service.vendors.wire_models import WireReply, WireRequest
 
-class HuaweiRequest(BaseModel):
+
+class HuaweiRequest(WireRequest):
     """A request's body; absent fields are left out, never null."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
-    )
-
-    def body(self) -> dict[str, Any]:
-        """The fields under the vendor's names, as JSON values."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+    model_config = ConfigDict(alias_generator=to_camel)
 
 
-class HuaweiReply(BaseModel):
+class HuaweiReply(WireReply):
     """The fields of an answer that we use."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        hide_input_in_errors=True,
-    )
-
-    def fields(self) -> dict[str, Any]:
-        """The fields under the vendor's names; secrets stay masked values."""
-        return self.model_dump(mode="python", by_alias=True)
+    model_config = ConfigDict(alias_generator=to_camel)
 
 
 class NothingReply(HuaweiReply):
