@@ -223,22 +223,25 @@ class Execution:
         if operation is None:
             return _not_configured(command)
         run.writes, run.when_unclear = operation.writes, operation.when_unclear
+        fresh_in = self._seconds_until_fresh(run)  # as the look begins: its answer may come late and show the past
+        fresh_at = self._clock.now() + fresh_in if fresh_in > 0 else None
         if operation.present_read is not None:
             look = await self._reader.look(run.claim, operation.present_read)
             if isinstance(look, Failure):
                 return _not_applied(look)
             seen = look
-        return await self._carry_out(run, operation, seen)
+        return await self._carry_out(run, operation, seen, fresh_at)
 
-    async def _carry_out(self, run: _Run, operation: VendorOperation, seen: Seen | None) -> Outcome:
+    async def _carry_out(
+        self, run: _Run, operation: VendorOperation, seen: Seen | None, fresh_at: float | None
+    ) -> Outcome:
         """Do what the present leaves to do, if the present can be believed."""
         command = run.claim.command
         in_doubt = command.state is CommandState.IN_DOUBT
         if in_doubt and self._stays_unknown(command, operation, seen):
             return StillUnknown(absent=seen is not None, seconds=self._seconds_until_absent(command))
-        fresh_in = self._seconds_until_fresh(run)
-        if seen is not None and fresh_in > 0 and self._is_behind(run, operation, seen):
-            return TooFresh(self._clock.now() + fresh_in)
+        if seen is not None and fresh_at is not None and self._is_behind(run, operation, seen):
+            return TooFresh(fresh_at)
         move = self._decide(run, operation, seen)
         if not isinstance(move, Call):
             return _as_found(command, move)
