@@ -262,8 +262,13 @@ def _rows(connection: sqlite3.Connection, sql: str) -> list[Row]:
 
 
 def _last_before(attempts: Sequence[Row], wall: float) -> Row | None:
+    """The attempt marked last before that moment, of those not over by then if there are any.
+
+    A mark that only seems to be later counts where no other fits: the next attempt may follow within the grain.
+    """
     before = [row for row in attempts if row["marked_at"] <= wall + SAME_MOMENT]
-    return max(before, key=lambda row: row["marked_at"], default=None)
+    running = [row for row in before if row["ended_at"] is None or row["ended_at"] >= wall - SAME_MOMENT]
+    return max(running or before, key=lambda row: (row["marked_at"] <= wall, row["marked_at"]), default=None)
 
 
 def _name(attempt: Row) -> tuple[str, int, int]:
