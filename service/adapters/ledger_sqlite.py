@@ -11,55 +11,16 @@ from service.adapters import ledger_sqlite_claims as claims
 from service.adapters import ledger_sqlite_file as file
 from service.adapters import ledger_sqlite_listings as listings
 from service.adapters import ledger_sqlite_state as state
+from service.adapters.ledger_gate import Turns
 from service.adapters.ledger_sqlite_thread import LedgerThread
+from service.adapters.ledger_wakeups import Wakeups, touched_by
 from service.application.ports import Claim, ClaimRoom, CommandQuery, CommandStory
 from service.domain.command import Command, Plan, Session
 from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage
 
-LONGEST_WAIT = 1.0  # seconds a subscriber waits before it looks by itself
-TOPICS = ("commands", "outbox")
-
 
 def _commands_touched(_result: object) -> Iterable[str]:
     return ("commands",)
-
-
-def _touched_by(changes: Changes) -> Iterable[str]:
-    if changes.commands or changes.holds:  # a hold that is released frees work
-        yield "commands"
-    if changes.outbox:
-        yield "outbox"
-
-
-class Wakeups:
-    """Tells subscribers that a commit touched their topic; what happens between two waits is not missed."""
-
-    def __init__(self) -> None:
-        self._counts = dict.fromkeys(TOPICS, 0)
-        self._events = {topic: asyncio.Event() for topic in TOPICS}
-
-    def touch(self, topics: Iterable[str]) -> None:
-        """Wake whoever waits for these."""
-        for topic in topics:
-            self._counts[topic] += 1
-            self._events[topic].set()
-            self._events[topic] = asyncio.Event()
-
-    def subscribe(self, topic: str) -> Callable[[], Awaitable[None]]:
-        """As the port says; raises KeyError for a topic that is none."""
-        seen = self._counts[topic]
-
-        async def wait() -> None:
-            nonlocal seen
-            if self._counts[topic] == seen:
-                try:
-                    async with asyncio.timeout(LONGEST_WAIT):
-                        await self._events[topic].wait()
-                except TimeoutError:
-                    pass  # time to look anyway
-            seen = self._counts[topic]
-
-        return wait
 
 
 class SqliteLedger:
@@ -68,7 +29,7 @@ class SqliteLedger:
     def __init__(self, connection: sqlite3.Connection, lock: file.FileLock) -> None:
         """Use `open`."""
         self._wakeups = Wakeups()
-        self._turns = claims.Turns()
+        self._turns = Turns()
         self._lock: file.FileLock | None = lock
         self._thread = LedgerThread(connection, self._wakeups.touch)
 
@@ -98,7 +59,7 @@ class SqliteLedger:
 
         Raises ValueError for changes that the schema refuses, and whatever `decide` raises; both undo everything.
         """
-        return await self._thread.run(lambda c: state.transact(c, keys, decide), _touched_by)
+        return await self._thread.run(lambda c: state.transact(c, keys, decide), touched_by)
 
     async def claim(self, session: Session, now: float, rooms: Sequence[ClaimRoom]) -> Sequence[Claim]:
         """Take due commands, oldest first; raises UnavailableError when the session has ended."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain
 
-from service.adapters import ledger_sqlite_rows as rows
+from service.adapters import ledger_rows as rows
+from service.adapters.ledger_gate import START, Gate, RoomKey, Turns, page_of, room_key, take_in_turn
+from service.adapters.ledger_sqlite_sql import json_list
 from service.adapters.ledger_sqlite_state import SELECT_PLANS, load_bindings
 from service.application.ports import Claim, ClaimRoom, UnavailableError
 from service.domain.command import Command, CommandState, Session
@@ -111,55 +113,6 @@ INSERT INTO quota_slots (quota_group, operation, next_at) VALUES (?, ?, ?)
 ON CONFLICT (quota_group, operation) DO UPDATE SET next_at = excluded.next_at
 """
 
-RoomKey = tuple[str, str, str]  # quota group, operation, lane
-Place = tuple[float, int, int]  # due_at, arrival, step_no
-START: Place = (float("-inf"), 0, 0)
-
-
-@dataclass(slots=True)
-class Turns:
-    """What claims remember between calls, in memory only.
-
-    `last` is the account served last in a room, `places` where an account's scan stopped because a whole page
-    stood blocked; the next scan goes on from there, so that blocked work never hides free work behind it.
-    """
-
-    last: dict[RoomKey, str] = field(default_factory=dict)
-    places: dict[tuple[RoomKey, str], Place] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Gate:
-    """The holds that stand, as of one call of `claim`.
-
-    `closed` let nothing through but their probes. `ajar` have lost theirs: each lets one command through, which
-    closes it. `probes` are the ids of all probes, also of lost ones.
-    """
-
-    closed: list[Hold] = field(default_factory=list)
-    ajar: list[Hold] = field(default_factory=list)
-    probes: frozenset[str] = frozenset()
-
-    def passes(self, command: Command) -> bool:
-        """True if no hold stops the command now."""
-        return not any(hold.stops(command) for hold in self.closed)
-
-    def taken(self, command: Command) -> None:
-        """The command is claimed: what was ajar for it is closed."""
-        for hold in [hold for hold in self.ajar if hold.stops(command)]:
-            self.ajar.remove(hold)
-            self.closed.append(hold)
-
-    def shuts(self, account: str, operation: str) -> bool:
-        """True if nothing of the account's operation passes except probes."""
-        return any(
-            hold.account in {None, account}
-            and hold.operation in {None, operation}
-            and hold.subject is None
-            and hold.resource is None
-            for hold in self.closed
-        )
-
 
 def open_session(connection: sqlite3.Connection, owner: str, now: float) -> Session:
     """End what stood before, free what it had claimed and not marked, start anew."""
@@ -176,7 +129,7 @@ def orphans(connection: sqlite3.Connection, session: Session) -> list[Command]:
 
 def release(connection: sqlite3.Connection, session: Session, command_ids: Sequence[str]) -> int:
     """Hand back what this session claimed and did not mark; how many."""
-    return connection.execute(RELEASE_COMMANDS, (rows.json_list(command_ids), session.fence)).rowcount
+    return connection.execute(RELEASE_COMMANDS, (json_list(command_ids), session.fence)).rowcount
 
 
 def regroup(connection: sqlite3.Connection, groups: Mapping[str, str]) -> int:
@@ -209,7 +162,7 @@ def _claims(connection: sqlite3.Connection, commands: Sequence[Command]) -> list
     """Each command with its plan and its subject's binding."""
     if not commands:
         return []
-    named = rows.json_list({command.plan_id for command in commands})
+    named = json_list({command.plan_id for command in commands})
     plans = {row[0]: rows.plan(row) for row in connection.execute(SELECT_PLANS, (named,))}
     known = Known(bindings=load_bindings(connection, {command.subject for command in commands}, ()))
     return [
@@ -220,32 +173,15 @@ def _claims(connection: sqlite3.Connection, commands: Sequence[Command]) -> list
 
 def _fill(connection: sqlite3.Connection, turns: Turns, gate: Gate, now: float, room: ClaimRoom) -> list[Command]:
     """One command of each waiting account in turn, until the room is full; no subject or resource twice."""
-    key = (room.quota_group, room.operation, str(room.lane))
-    accounts = list(_waiting_accounts(connection, key)) if room.room > 0 else []
-    last = turns.last.get(key, "")
-    in_turn = [name for name in accounts if name > last] + [name for name in accounts if name <= last]
+    accounts = list(_waiting_accounts(connection, room_key(room))) if room.room > 0 else []
     probes = _due_probes(connection, gate, now, room) if accounts else []
     queues = {
         name: chain(
             [c for c in probes if c.account == name], _free(connection, turns, gate, now, room=room, account=name)
         )
-        for name in in_turn
+        for name in accounts
     }
-    taken: list[Command] = []
-    busy: set[str] = set()
-    while queues and len(taken) < room.room:
-        for name in list(queues):
-            command = next((c for c in queues[name] if not busy & {c.subject, c.resource} and gate.passes(c)), None)
-            if command is None:
-                del queues[name]
-                continue
-            taken.append(command)
-            gate.taken(command)
-            busy |= {command.subject, command.resource}
-            turns.last[key] = name
-            if len(taken) == room.room:
-                break
-    return taken
+    return take_in_turn(room, queues, gate, turns)
 
 
 def _waiting_accounts(connection: sqlite3.Connection, key: RoomKey) -> Iterator[str]:
@@ -265,8 +201,8 @@ def _free(
     """
     if gate.shuts(account, room.operation):
         return
-    key = ((room.quota_group, room.operation, str(room.lane)), account)
-    place, page = turns.places.pop(key, START), room.room * 4 + 50
+    key = (room_key(room), account)
+    place, page = turns.places.pop(key, START), page_of(room)
     names = {"quota_group": room.quota_group, "operation": room.operation, "lane": room.lane, "account": account}
     spot = {"due_at": place[0], "arrival": place[1], "step_no": place[2]}
     left, row = page, None
@@ -310,7 +246,7 @@ def _due_probes(connection: sqlite3.Connection, gate: Gate, now: float, room: Cl
 def _probes(connection: sqlite3.Connection, gate: Gate, now: float) -> list[rows.Row]:
     if not gate.probes:
         return []
-    return connection.execute(SELECT_PROBES, {"probes": rows.json_list(gate.probes), "now": now}).fetchall()
+    return connection.execute(SELECT_PROBES, {"probes": json_list(gate.probes), "now": now}).fetchall()
 
 
 def _is_under_way(connection: sqlite3.Connection, hold: Hold) -> bool:

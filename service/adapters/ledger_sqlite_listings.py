@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from service.adapters import ledger_sqlite_rows as rows
+from service.adapters import ledger_rows as rows
+from service.adapters.ledger_sqlite_sql import json_list
 from service.application.ports import CommandQuery, CommandStory
 from service.domain.command import Command, Plan
 from service.domain.ledger_state import OutboxMessage
@@ -57,7 +58,7 @@ def _filters(query: CommandQuery, columns: dict[str, str | None]) -> tuple[str, 
     clauses, values = ["id > ?"], [query.after or ""]
     if query.states:
         clauses.append(IN_LIST)
-        values.append(rows.json_list(query.states))
+        values.append(json_list(query.states))
     for column, value in columns.items():
         if value is not None:
             clauses.append(f"{column} = ?")
@@ -93,4 +94,4 @@ def unpublished(connection: sqlite3.Connection, limit: int) -> list[OutboxMessag
 
 def mark_published(connection: sqlite3.Connection, ids: Sequence[str], at: float) -> None:
     """These were acknowledged; a second time changes nothing."""
-    connection.execute(MARK_PUBLISHED, (at, rows.json_list(ids)))
+    connection.execute(MARK_PUBLISHED, (at, json_list(ids)))

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from service.adapters import ledger_sqlite_rows as rows
+from service.adapters import ledger_rows as rows
+from service.adapters.ledger_sqlite_sql import insert, json_list, upsert
 from service.domain.binding import Binding
 from service.domain.command import Command, Plan, PlanState
 from service.domain.ledger_state import Changes, EventKey, Fact, Hold, Keys, Known, StoredEvent
@@ -53,22 +54,22 @@ SELECT {rows.HOLD} FROM holds INDEXED BY holds_standing
 WHERE released_at IS NULL AND kind = 'quarantine' AND account IN (SELECT value FROM json_each(?)) ORDER BY id
 """  # noqa: S608
 
-UPSERT_PLAN = rows.upsert("plans", rows.PLAN, "id")
+UPSERT_PLAN = upsert("plans", rows.PLAN, "id")
 UPDATE_LIVE = """
 UPDATE commands SET live = ?1 OR state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
 WHERE plan_id = ?2 AND live <> (?1 OR state IN ('pending', 'waiting', 'in_flight', 'in_doubt'))
 """
-UPSERT_COMMAND = rows.upsert("commands", f"{rows.COMMAND}, live", "id")
+UPSERT_COMMAND = upsert("commands", f"{rows.COMMAND}, live", "id")
 IS_OPEN = "SELECT state = 'open' FROM plans WHERE id = ?"
-UPSERT_ATTEMPT = rows.upsert("attempts", rows.ATTEMPT, "command_id, epoch, number")
-INSERT_HISTORY = rows.insert("history", rows.HISTORY)
-UPSERT_BINDING = rows.upsert("bindings", rows.BINDING, "subject, generation")
-UPSERT_FACT = rows.upsert("facts", rows.FACT, "id")
-UPSERT_HOLD = rows.upsert("holds", rows.HOLD, "id")
-INSERT_OUTBOX = f"{rows.insert('outbox', rows.OUTBOX)} ON CONFLICT (id) DO NOTHING"
-INSERT_DEAD_LETTER = f"{rows.insert('dead_letters', rows.DEAD_LETTER)} ON CONFLICT DO NOTHING"
-INSERT_ACT = rows.insert("acts", rows.ACT)
-INSERT_EVENT = f"{rows.insert('events', rows.EVENT)} ON CONFLICT (source, id) DO NOTHING"
+UPSERT_ATTEMPT = upsert("attempts", rows.ATTEMPT, "command_id, epoch, number")
+INSERT_HISTORY = insert("history", rows.HISTORY)
+UPSERT_BINDING = upsert("bindings", rows.BINDING, "subject, generation")
+UPSERT_FACT = upsert("facts", rows.FACT, "id")
+UPSERT_HOLD = upsert("holds", rows.HOLD, "id")
+INSERT_OUTBOX = f"{insert('outbox', rows.OUTBOX)} ON CONFLICT (id) DO NOTHING"
+INSERT_DEAD_LETTER = f"{insert('dead_letters', rows.DEAD_LETTER)} ON CONFLICT DO NOTHING"
+INSERT_ACT = insert("acts", rows.ACT)
+INSERT_EVENT = f"{insert('events', rows.EVENT)} ON CONFLICT (source, id) DO NOTHING"
 INSERT_DIGEST = """
 INSERT INTO event_digests (event_hash, digest, arrival, received_at, order_source, order_revision, order_at)
 VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_hash) DO NOTHING
@@ -104,7 +105,7 @@ def _load_digests(connection: sqlite3.Connection, events: Iterable[EventKey]) ->
     hashes = {event_hash(key): key for key in events}
     if not hashes:
         return {}
-    found = connection.execute(SELECT_DIGESTS, (rows.json_list(hashes),))
+    found = connection.execute(SELECT_DIGESTS, (json_list(hashes),))
     return {hashes[hashed]: digest for hashed, digest in found}
 
 
@@ -114,9 +115,9 @@ def load_bindings(
     """All held ones of the subjects and resources, and each subject's last released one."""
     found: list[rows.Row] = []
     if subjects:
-        found += connection.execute(SELECT_BINDINGS_OF_SUBJECTS, (rows.json_list(subjects),))
+        found += connection.execute(SELECT_BINDINGS_OF_SUBJECTS, (json_list(subjects),))
     if resources:
-        found += connection.execute(SELECT_HELD_OF_RESOURCES, (rows.json_list(resources),))
+        found += connection.execute(SELECT_HELD_OF_RESOURCES, (json_list(resources),))
     unique = {(row[0], row[1]): row for row in found}
     return tuple(rows.binding(unique[key]) for key in sorted(unique))
 
@@ -127,13 +128,13 @@ def load_plans(connection: sqlite3.Connection, keys: Keys) -> list[Plan]:
         found = connection.execute(
             SELECT_PLANS_AROUND,
             {
-                "plans": rows.json_list(keys.plans),
-                "subjects": rows.json_list(keys.subjects),
-                "resources": rows.json_list(keys.resources),
+                "plans": json_list(keys.plans),
+                "subjects": json_list(keys.subjects),
+                "resources": json_list(keys.resources),
             },
         )
     elif keys.plans:
-        found = connection.execute(SELECT_PLANS, (rows.json_list(keys.plans),))
+        found = connection.execute(SELECT_PLANS, (json_list(keys.plans),))
     else:
         return []
     plans = [rows.plan(row) for row in found]
@@ -143,20 +144,20 @@ def load_plans(connection: sqlite3.Connection, keys: Keys) -> list[Plan]:
 def _load_commands(connection: sqlite3.Connection, plans: Sequence[Plan]) -> tuple[Command, ...]:
     if not plans:
         return ()
-    ids = rows.json_list(plan.id for plan in plans)
+    ids = json_list(plan.id for plan in plans)
     return tuple(map(rows.command, connection.execute(SELECT_COMMANDS_OF_PLANS, (ids,))))
 
 
 def _load_facts(connection: sqlite3.Connection, subjects: Iterable[str]) -> tuple[Fact, ...]:
     if not subjects:
         return ()
-    return tuple(map(rows.fact, connection.execute(SELECT_WAITING_FACTS, (rows.json_list(subjects),))))
+    return tuple(map(rows.fact, connection.execute(SELECT_WAITING_FACTS, (json_list(subjects),))))
 
 
 def _load_quarantines(connection: sqlite3.Connection, accounts: Iterable[str]) -> tuple[Hold, ...]:
     if not accounts:
         return ()
-    return tuple(map(rows.hold, connection.execute(SELECT_QUARANTINES, (rows.json_list(accounts),))))
+    return tuple(map(rows.hold, connection.execute(SELECT_QUARANTINES, (json_list(accounts),))))
 
 
 def write(connection: sqlite3.Connection, changes: Changes, *, next_arrival: int) -> Changes:

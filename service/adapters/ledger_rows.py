@@ -1,8 +1,8 @@
-"""Rows of the SQLite ledger: how each domain value lies in its table, and back."""
+"""Rows of the ledgers in SQL: how each domain value lies in its table, and back. SQLite and PostgreSQL agree on it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -46,24 +46,6 @@ OUTBOX = 'id, topic, "key", value, headers, order_by, created_at'
 EVENT = 'source, id, type, digest, subject, topic, "partition", "offset", received_at, data, arrival'
 DEAD_LETTER = 'topic, "partition", "offset", reason, field, message, size, digest, seen_at'
 ACT = "at, actor, kind, object, reason, detail"
-
-
-def upsert(table: str, columns: str, key: str) -> str:
-    """An INSERT that replaces the row of the same key."""
-    names = columns.split(", ")
-    news = ", ".join(f"{name} = excluded.{name}" for name in names if name not in key.split(", "))
-    return f"{insert(table, columns)} ON CONFLICT ({key}) DO UPDATE SET {news}"
-
-
-def insert(table: str, columns: str) -> str:
-    """A plain INSERT with one placeholder per column."""
-    places = ", ".join("?" * len(columns.split(", ")))
-    return f"INSERT INTO {table} ({columns}) VALUES ({places})"  # noqa: S608  constants of this package
-
-
-def json_list(values: Iterable[str]) -> str:
-    """For `IN (SELECT value FROM json_each(?))`: one constant statement for any number of keys."""
-    return orjson.dumps(sorted(values)).decode()
 
 
 def to_json(value: Json) -> str:
