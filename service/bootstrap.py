@@ -178,7 +178,6 @@ def _execution(  # noqa: PLR0917 - what execution is made of, each of its own ty
     policy = site.settings.settling_policy()
     settlement = Settlement(
         ledger=ledger,
-        session=session,
         clock=site.clock,
         randomness=SystemRandomness(),
         telemetry=site.telemetry,

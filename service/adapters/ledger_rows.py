@@ -33,7 +33,7 @@ COMMAND = (
     "id, plan_id, epoch, step, step_no, account, operation, quota_group, subject, resource, wanted, lane, state,"
     " order_source, order_revision, order_at, arrival, created_at, cause, effective_at, due_at, owner, attempts,"
     " retries, first_at, last_at, ended_at, queue_seconds, quota_seconds, vendor_seconds, result, facts, failure,"
-    " traceparent, absent_at"
+    " traceparent, absent_at, claims"
 )
 ATTEMPT = "command_id, epoch, number, call, slot_at, marked_at, ended_at, outcome, code, request_id"
 HISTORY = "command_id, epoch, at, before, after, cause, actor"
@@ -121,7 +121,7 @@ def command_row(command: Command) -> Row:
         to_json(c.wanted), c.lane, c.state, order.source, order.revision, order.at, order.arrival, c.created_at,
         c.cause, c.effective_at, c.due_at, c.owner, c.attempts, c.retries, c.first_at, c.last_at, c.ended_at,
         c.queue_seconds, c.quota_seconds, c.vendor_seconds, c.result, to_json(c.facts), _failure_json(c.failure),
-        c.traceparent, c.absent_at,
+        c.traceparent, c.absent_at, c.claims,
     )  # fmt: skip
 
 
@@ -160,6 +160,7 @@ def command(row: Row) -> Command:
         failure=_failure(row[32]),
         traceparent=row[33],
         absent_at=row[34],
+        claims=row[35],
     )
 
 

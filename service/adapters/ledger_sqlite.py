@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from service.adapters import ledger_sqlite_claims as claims
@@ -68,6 +68,12 @@ class SqliteLedger:
     async def release(self, session: Session, command_ids: Sequence[str]) -> None:
         """Hand back claimed commands that were not marked; others are left as they are."""
         await self._thread.run(lambda c: claims.release(c, session, command_ids), _commands_touched)
+
+    async def release_others(self, session: Session, command_ids: Collection[str]) -> int:
+        """Hand back all that is claimed and not marked, but for these; how many commands that were."""
+        return await self._thread.run(
+            lambda c: claims.release_others(c, session, command_ids), lambda count: ("commands",) if count else ()
+        )
 
     async def orphans(self, session: Session) -> Sequence[Command]:
         """Commands in flight that a session before this one left behind."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -28,6 +28,10 @@ WHERE owner IS NOT NULL AND state IN ('pending', 'waiting', 'in_doubt')
 RELEASE_COMMANDS = """
 UPDATE commands SET owner = NULL
 WHERE id IN (SELECT value FROM json_each(?)) AND owner = ? AND state IN ('pending', 'waiting', 'in_doubt')
+"""
+RELEASE_OTHERS = """
+UPDATE commands INDEXED BY commands_claimed SET owner = NULL
+WHERE owner = ? AND state IN ('pending', 'waiting', 'in_doubt') AND id NOT IN (SELECT value FROM json_each(?))
 """
 SELECT_ORPHANS = f"""
 SELECT {rows.COMMAND} FROM commands INDEXED BY commands_in_flight
@@ -106,7 +110,7 @@ UPDATE commands INDEXED BY commands_live_of_subject SET quota_group = g.value FR
 WHERE live = 1 AND commands.state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
     AND commands.account = g."key" AND commands.quota_group <> g.value
 """
-SET_OWNER = "UPDATE commands SET owner = ? WHERE id = ?"
+SET_OWNER = "UPDATE commands SET owner = ?, claims = claims + 1 WHERE id = ?"
 SELECT_NEXT_SLOT = "SELECT next_at FROM quota_slots WHERE quota_group = ? AND operation = ?"
 UPSERT_NEXT_SLOT = """
 INSERT INTO quota_slots (quota_group, operation, next_at) VALUES (?, ?, ?)
@@ -132,6 +136,11 @@ def release(connection: sqlite3.Connection, session: Session, command_ids: Seque
     return connection.execute(RELEASE_COMMANDS, (json_list(command_ids), session.fence)).rowcount
 
 
+def release_others(connection: sqlite3.Connection, session: Session, command_ids: Collection[str]) -> int:
+    """Hand back what this session claimed and did not mark, but for these; how many."""
+    return connection.execute(RELEASE_OTHERS, (session.fence, json_list(command_ids))).rowcount
+
+
 def regroup(connection: sqlite3.Connection, groups: Mapping[str, str]) -> int:
     """Let unfinished commands pay to their account's present quota group; how many changed."""
     return connection.execute(REGROUP_COMMANDS, (rows.to_json(groups),)).rowcount
@@ -154,7 +163,7 @@ def claim(
     for room in rooms:
         taken = _fill(connection, turns, gate, now, room)
         connection.executemany(SET_OWNER, [(session.fence, command.id) for command in taken])
-        claimed += (replace(command, owner=session.fence) for command in taken)
+        claimed += (replace(command, owner=session.fence, claims=command.claims + 1) for command in taken)
     return _claims(connection, claimed)
 
 

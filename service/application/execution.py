@@ -94,6 +94,7 @@ class Execution:
         self._unsent: Counter[_Pool] = Counter()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._sending: set[str] = set()
+        self._unsure = False
         self._absent_since: dict[str, float] = {}  # monotonic seconds, by command
         self._done_at: dict[str, float] = {}  # monotonic seconds, by resource
         self._begun_at = clock.monotonic()
@@ -115,11 +116,22 @@ class Execution:
         if not rooms:
             return 0
         now = self._clock.now()
-        claims = await self._ledger.claim(self._session, now, rooms)
+        claims = await self._claim(now, rooms)
         self._telemetry.health("ledger", ready=True)
         for claim in claims:
             self._start(replace(claim, at=now))
         return len(claims)
+
+    async def _claim(self, now: float, rooms: Sequence[ClaimRoom]) -> Sequence[Claim]:
+        """Claim; after a try of which nobody knows what came, what it may have claimed is handed back first."""
+        if self._unsure:
+            await self._ledger.release_others(self._session, list(self._tasks))
+            self._unsure = False
+        try:
+            return await self._ledger.claim(self._session, now, rooms)
+        except UnavailableError:
+            self._unsure = True
+            raise
 
     async def idle(self) -> None:
         """Return when everything that was started has been settled."""

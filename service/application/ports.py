@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -162,6 +162,13 @@ class Ledger(Protocol):
 
     async def release(self, session: Session, command_ids: Sequence[str]) -> None:
         """Hand back claimed commands that were not marked."""
+        ...
+
+    async def release_others(self, session: Session, command_ids: Collection[str]) -> int:
+        """Hand back all that this session claimed and did not mark, but for these; how many.
+
+        For claims that succeeded although the caller was told that the ledger is away.
+        """
         ...
 
     async def orphans(self, session: Session) -> Sequence[Command]:

@@ -13,7 +13,7 @@ from service.application.ports import Claim, Clock, Ledger, LostClaimError, Rand
 from service.application.rounds import insist
 from service.application.telemetry import Telemetry
 from service.domain.advice import advise
-from service.domain.command import Attempt, Command, CommandState, Session
+from service.domain.command import Attempt, Command, CommandState
 from service.domain.draft import Draft
 from service.domain.ledger_state import Changes, Keys, Known
 from service.domain.outcome import Call, Failure, NotYet, Outcome, WhenUnclear
@@ -28,7 +28,6 @@ class Settlement:
         self,
         *,
         ledger: Ledger,
-        session: Session,
         clock: Clock,
         randomness: Randomness,
         telemetry: Telemetry,
@@ -36,7 +35,6 @@ class Settlement:
     ) -> None:
         """Everything it needs, as ports."""
         self._ledger = ledger
-        self._session = session
         self._clock = clock
         self._randomness = randomness
         self._telemetry = telemetry
@@ -121,7 +119,9 @@ class Settlement:
         )
 
     def _is_ours(self, command: Command, claim: Claim) -> bool:
-        return command.owner == self._session.fence and command.epoch == claim.command.epoch
+        """Whether the command still stands under this very claim."""
+        mine = claim.command
+        return (command.owner, command.claims, command.epoch) == (mine.owner, mine.claims, mine.epoch)
 
     def _mark(self, draft: Draft, claim: Claim, call: Call, slot: Slot) -> Claim:
         command = draft.command(claim.command.id)

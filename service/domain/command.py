@@ -118,7 +118,8 @@ class Plan:
 class Command:
     """One wanted state at one vendor.
 
-    `due_at` is None unless time alone can make the command runnable. `owner` is the session that claimed it.
+    `due_at` is None unless time alone can make the command runnable. `owner` is the session that claimed it, `claims`
+    how often it was claimed: what was decided under one claim is void under the next.
     `absent_at` is when a complete read first showed that what is in doubt is not there.
     """
 
@@ -141,6 +142,7 @@ class Command:
     effective_at: float | None = None
     due_at: float | None = None
     owner: int | None = None
+    claims: int = 0
     attempts: int = 0
     retries: int = 0
     first_at: float | None = None

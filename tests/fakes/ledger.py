@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -139,7 +139,10 @@ class FakeLedger:
             self._gate = self._open_gate(now)
             for room in rooms:
                 taken = self._fill(now, room)
-                claimed += [self._put_command(replace(command, owner=session.fence)) for command in taken]
+                claimed += [
+                    self._put_command(replace(command, owner=session.fence, claims=command.claims + 1))
+                    for command in taken
+                ]
             known = Known(bindings=self._bindings({c.subject for c in claimed}, frozenset()))
             return [
                 Claim(command=c, plan=self.durable.plans[c.plan_id], binding=known.binding_of(c.subject))
@@ -224,6 +227,19 @@ class FakeLedger:
             self._touch("commands")
 
         await self._transaction("release", work)
+
+    async def release_others(self, session: Session, command_ids: Collection[str]) -> int:
+        """Hand back all that is claimed and not marked, but for these; how many."""
+
+        def work() -> int:
+            mine = [c for c in self._unfinished.values() if c.owner == session.fence and c.state in CLAIMABLE]
+            others = [c for c in mine if c.id not in command_ids]
+            for command in others:
+                self._put_command(replace(command, owner=None))
+                self._touch("commands")
+            return len(others)
+
+        return await self._transaction("release_others", work)
 
     async def orphans(self, session: Session) -> Sequence[Command]:
         """Commands in flight that a session before this one left behind."""

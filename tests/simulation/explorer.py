@@ -24,10 +24,9 @@ from tests.simulation.virtual_loop import RunawayError, SimulatedClock, VirtualL
 
 CALM: Final = 170.0  # seconds without trouble after which everything has to have settled
 REPEATABLE: Final = frozenset(
-    {"intake", "mark", "takeover", "mark_published", "orphans", "unpublished", "reserve_slots"}
+    {"intake", "claim", "mark", "settle", "takeover", "mark_published", "orphans", "unpublished", "reserve_slots"}
 )
-"""What may have been written though the ledger said it was away. Not a claim: nobody would run it before a restart.
-Not a settlement: its repetition may meet the next run of the same command."""
+"""What may have been written though the ledger said it was away: all but what runs before there is any work."""
 
 
 @dataclass(slots=True)

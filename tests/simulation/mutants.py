@@ -154,6 +154,15 @@ def _owner_not_checked() -> list[Seam]:
     return [(Settlement, "_is_ours", lambda self, command, claim: True)]
 
 
+def _lost_claims_kept() -> list[Seam]:
+    """Found by the explorer, and mended: what a claim took whose reply was lost is run by nobody."""
+
+    async def release_others(self: Any, session: Any, command_ids: Any) -> int:
+        return 0
+
+    return [(FakeLedger, "release_others", release_others)]
+
+
 def _claims_of_the_dead_kept() -> list[Seam]:
     real = FakeLedger.open_session
 
@@ -427,6 +436,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "slots_not_waited_for": Mutant("a request leaves before its slot", _slots_not_waited_for),
     "claimed_twice": Mutant("a claim leaves no trace in the ledger", _claimed_twice),
     "owner_not_checked": Mutant("an outcome is written for work that is no longer ours", _owner_not_checked),
+    "lost_claims_kept": Mutant("what a failed claim took is never handed back", _lost_claims_kept),
     "claims_of_the_dead_kept": Mutant("a new session leaves the old one's claims", _claims_of_the_dead_kept),
     "nobody_is_blocked": Mutant("later work does not wait for earlier work", _nobody_is_blocked),
     "parked_in_the_way": Mutant("two plans wait for each other", _parked_in_the_way),

@@ -12,11 +12,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.simulation import explorer
 from tests.simulation.explorer import Report, World, explore, quickly, run
 from tests.simulation.mutants import MOST_SEEDS, MUTANTS, hunt, row
 from tests.simulation.scenario import BOUNDARIES, MOST_COMMANDS, draw
@@ -64,11 +62,10 @@ def test_seed_tells_the_same_story_in_every_process() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A schedule that broke a promise; `switch` leaves out of the other schedules what it needs while it is open."""
+    """A schedule that broke a promise, and how."""
 
     seed: int
     why: str
-    switch: tuple[Any, str, Any] | None = None
 
 
 CLOSED = {
@@ -91,40 +88,23 @@ CLOSED = {
         "a look that began within the read lag of our own work is answered so late that the work seems old by then: "
         "what it shows is the past all the same, and what was done is sent again",
     ),
-}
-"""Mended: they stay among the ten thousand, and here by name."""
-
-OPEN = {
     "settlement_written_twice_meets_the_next_run": Found(
         576,
         "the ledger takes a settlement and says it was away; the repetition finds the same command claimed again by "
         "the same session, and settles a run that is about to send",
-        (explorer, "REPEATABLE", explorer.REPEATABLE | {"settle"}),
     ),
     "claim_that_looked_failed": Found(
         54,
         "the ledger takes a claim and says it was away: the session owns a command that nobody runs before a restart",
-        (explorer, "REPEATABLE", explorer.REPEATABLE | {"claim"}),
     ),
 }
-"""Not mended yet: each needs a behaviour of store or vendor that the other schedules leave out by its switch."""
+"""Mended: they stay among the ten thousand, and here by name."""
 
 
 @pytest.mark.parametrize("name", CLOSED)
 def test_what_was_found_stays_mended(name: str) -> None:
     with quickly():
         report, _ = explore(draw(CLOSED[name].seed))
-    assert report.violations == []
-
-
-@pytest.mark.parametrize("name", OPEN)
-@pytest.mark.xfail(reason="found by the explorer and not mended yet", strict=False)
-def test_what_was_found_is_mended(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = OPEN[name]
-    if found.switch is not None:
-        monkeypatch.setattr(*found.switch)
-    with quickly():
-        report, _ = explore(draw(found.seed))
     assert report.violations == []
 
 

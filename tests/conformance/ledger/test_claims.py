@@ -76,7 +76,7 @@ async def test_a_claim_brings_the_command_with_its_plan_and_binding(ledger: Ledg
 
     [claim] = await ledger.claim(session, NOW, (room(),))
 
-    assert claim == Claim(command=make_command(plan, owner=session.fence), plan=plan, binding=binding)
+    assert claim == Claim(command=make_command(plan, owner=session.fence, claims=1), plan=plan, binding=binding)
     assert await stored(ledger, claim.command.id) == claim.command
 
 
@@ -95,6 +95,29 @@ async def test_a_released_command_can_be_claimed_again(ledger: Ledger, session: 
     await ledger.release(session, [command.id, "unknown"])
 
     assert await claimed(ledger, session) == [command.id]
+
+
+async def test_every_claim_of_a_command_is_counted(ledger: Ledger, session: Session) -> None:
+    command = make_command()
+    await put_work(ledger, command)
+
+    for number in (1, 2):
+        [claim] = await ledger.claim(session, NOW, (room(),))
+        assert (claim.command.claims, (await stored(ledger, command.id)).claims) == (number, number)
+        await ledger.release(session, [command.id])
+
+
+async def test_what_a_session_has_claimed_beyond_its_knowledge_is_released(ledger: Ledger, session: Session) -> None:
+    known, lost, marked, anothers = (make_command(make_plan(number)) for number in range(1, 5))
+    await put_work(ledger, known, lost)
+    await claimed(ledger, session)
+    flying = dataclasses.replace(marked, state=CommandState.IN_FLIGHT, owner=session.fence)
+    await put_work(ledger, flying, dataclasses.replace(anothers, owner=session.fence + 5))
+
+    assert await ledger.release_others(session, [known.id]) == 1
+
+    owners = [(await stored(ledger, c.id)).owner for c in (known, lost, marked, anothers)]
+    assert owners == [session.fence, None, session.fence, session.fence + 5]
 
 
 async def test_only_the_owner_releases_and_never_what_is_marked(ledger: Ledger, session: Session) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from service.adapters import ledger_rows as rows
 from service.adapters import ledger_sqlite_claims as claims
 from service.adapters import ledger_sqlite_file as file
 from service.adapters import ledger_sqlite_listings as listings
-from service.adapters import ledger_rows as rows
 from service.adapters import ledger_sqlite_state as state
 from service.adapters.ledger_sqlite import SqliteLedger
 from service.application.ports import ClaimRoom

@@ -79,7 +79,6 @@ class Bench:
         self.reader = FakePresentReader()
         self.settlement = Settlement(
             ledger=self.ledger,
-            session=self.session,
             clock=self.clock,
             randomness=self.randomness,
             telemetry=self.telemetry,

@@ -139,7 +139,6 @@ class House:
             session=session,
             settlement=Settlement(
                 ledger=ledger,
-                session=session,
                 clock=clock,
                 randomness=FixedRandomness(),
                 telemetry=telemetry,

@@ -280,7 +280,6 @@ async def test_approval_that_has_not_come_is_looked_for_later_in_the_slow_lane(
 ) -> None:
     settlement = Settlement(
         ledger=ledger,
-        session=bench.session,
         clock=clock,
         randomness=FixedRandomness(),
         telemetry=telemetry,

@@ -84,7 +84,7 @@ async def test_claimed_but_unsent_is_no_orphan_and_can_be_claimed_again(
     await bench.claim()
     ledger, found = await restart(bench.ledger, clock, telemetry)
     assert found == 0
-    assert ledger.durable.commands[command.id] == replace(command, owner=None)
+    assert ledger.durable.commands[command.id] == replace(command, owner=None, claims=1)
 
 
 async def test_second_start_finds_nothing_left_and_tells_nothing_again(
