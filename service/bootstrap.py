@@ -5,6 +5,7 @@ It decides nothing; the ways in run what stands here.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -30,11 +31,11 @@ from service.application.intake import Intake
 from service.application.outbox_relay import OutboxRelay
 from service.application.ports import Clock, VendorClient
 from service.application.present_reader import BatchingPresentReader
+from service.application.session_keeper import SessionKeeper
 from service.application.settlement import Settlement
 from service.application.takeover import take_over
-from service.domain.command import Session
 from service.settings import Settings
-from service.vendors.http_exchange import telling_when_sent
+from service.vendors.http_exchange import telling_before_writing
 from service.vendors.registry import VENDORS
 
 
@@ -50,6 +51,7 @@ class Workplace:
     intake: Intake
     execution: Execution
     relay: OutboxRelay
+    keeper: SessionKeeper
     telemetry: MeteredTelemetry
     clock: Clock
 
@@ -63,9 +65,9 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
     """
     async with AsyncExitStack() as opened:
         site = _Site(settings, telemetry, SystemClock(), Failpoints.of(os.environ), opened)
-        ledger, session = await _open_ledger(site)
+        ledger = await _open_ledger(site)
         clients = await _open_vendors(site)
-        await _take_over(site, ledger, session, clients)
+        keeper = await _open_session(site, ledger, clients)
         quota, reader = _open_quota(site, ledger, clients)
         source, publisher = _open_kafka(site)
         yield Workplace(
@@ -82,8 +84,9 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
                 policy=settings.intake_policy(),
                 brake=settings.brake_policy(),
             ),
-            execution=_execution(site, ledger, session, clients, quota, reader),
+            execution=_execution(site, ledger, keeper, clients, quota, reader),
             relay=OutboxRelay(ledger=ledger, publisher=publisher, clock=site.clock, telemetry=telemetry),
+            keeper=keeper,
             telemetry=telemetry,
             clock=site.clock,
         )
@@ -100,32 +103,41 @@ class _Site:
     opened: AsyncExitStack
 
 
-async def _open_ledger(site: _Site) -> tuple[SqliteLedger, Session]:
-    """The ledger under a session of this process, its waiting work paying to the accounts' present quota groups."""
+async def _open_ledger(site: _Site) -> SqliteLedger:
+    """The ledger, its waiting work paying to the accounts' present quota groups."""
     ledger = await SqliteLedger.open(site.settings.ledger_path)
     site.opened.push_async_callback(ledger.close)
     site.points.within(ledger, open_session="session", claim="claim", reserve_slots="slots")
     site.points.within(ledger, release="release", mark_published="published")
-    session = await ledger.open_session(f"{socket.gethostname()}:{os.getpid()}", site.clock.now())
     site.telemetry.health("ledger", ready=True)
     accounts = site.settings.accounts
     moved = await ledger.regroup({name: account.group() for name, account in accounts.items()})
     if moved:
         site.telemetry.log("info", "commands pay to their account's present quota group", commands=moved)
     await show_quarantines(site.telemetry, ledger, accounts)
-    return ledger, session
+    return ledger
 
 
-async def _take_over(site: _Site, ledger: SqliteLedger, session: Session, clients: Mapping[str, VendorClient]) -> None:
-    """Put what an earlier process left in flight in doubt."""
-    await take_over(
-        ledger=site.points.around(ledger, transact="takeover"),
-        session=session,
+async def _open_session(site: _Site, ledger: SqliteLedger, clients: Mapping[str, VendorClient]) -> SessionKeeper:
+    """This process's session; what ended ones left in flight is put in doubt, now and whenever one ends."""
+    keeper = SessionKeeper(
+        ledger=ledger,
+        owner=f"{socket.gethostname()}:{os.getpid()}",
+        seconds=math.inf,
         clock=site.clock,
         telemetry=site.telemetry,
-        policy=site.settings.settling_policy(),
-        rules={name: op.when_unclear for client in clients.values() for name, op in client.operations.items()},
+        take_over=partial(
+            take_over,
+            ledger=site.points.around(ledger, transact="takeover"),
+            clock=site.clock,
+            telemetry=site.telemetry,
+            policy=site.settings.settling_policy(),
+            rules={name: op.when_unclear for client in clients.values() for name, op in client.operations.items()},
+        ),
     )
+    site.opened.push_async_callback(keeper.close)
+    await keeper.open()
+    return keeper
 
 
 def _open_quota(
@@ -170,7 +182,7 @@ def _open_kafka(site: _Site) -> tuple[KafkaEventSource, KafkaPublisher]:
 def _execution(  # noqa: PLR0917 - what execution is made of, each of its own type
     site: _Site,
     ledger: SqliteLedger,
-    session: Session,
+    keeper: SessionKeeper,
     clients: Mapping[str, VendorClient],
     quota: SlotQuota,
     reader: BatchingPresentReader,
@@ -185,7 +197,7 @@ def _execution(  # noqa: PLR0917 - what execution is made of, each of its own ty
     )
     return Execution(
         ledger=ledger,
-        session=session,
+        own=keeper,
         settlement=site.points.around(settlement, mark="mark", settle="settle"),
         reader=reader,
         quota=quota,
@@ -203,7 +215,7 @@ async def _open_vendors(site: _Site) -> Mapping[str, VendorClient]:
         aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[telling_when_sent()],
+            trace_configs=[telling_before_writing()],
         )
     )
     hide = partial(register_secret, passing=True)

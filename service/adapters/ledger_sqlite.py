@@ -54,15 +54,24 @@ class SqliteLedger:
         """End whatever session stood before and start this process's own."""
         return await self._thread.run(lambda c: claims.open_session(c, owner, now), _commands_touched)
 
+    async def keep_session(self, session: Session, now: float) -> int:  # noqa: ARG002 - a file has one process
+        """1: nobody else can have the file. Raises SessionEndedError when a later session was opened."""
+        return await self._thread.run(lambda c: claims.keep_session(c, session))
+
+    async def end_session(self, session: Session, now: float) -> None:
+        """End it in order; what it had claimed and not marked is free again."""
+        await self._thread.run(lambda c: claims.end_session(c, session, now), _commands_touched)
+
     async def transact(self, keys: Keys, decide: Callable[[Known], Changes]) -> Changes:
         """Load, decide (in the ledger's thread), write; the changes with arrivals assigned.
 
-        Raises ValueError for changes that the schema refuses, and whatever `decide` raises; both undo everything.
+        Raises ValueError for changes that the schema refuses, LostClaimError when the session that `keys` names has
+        ended, and whatever `decide` raises; all undo everything.
         """
         return await self._thread.run(lambda c: state.transact(c, keys, decide), touched_by)
 
     async def claim(self, session: Session, now: float, rooms: Sequence[ClaimRoom]) -> Sequence[Claim]:
-        """Take due commands, oldest first; raises UnavailableError when the session has ended."""
+        """Take due commands, oldest first; raises SessionEndedError."""
         return await self._thread.run(lambda c: claims.claim(c, self._turns, session, now, rooms))
 
     async def release(self, session: Session, command_ids: Sequence[str]) -> None:
@@ -76,7 +85,7 @@ class SqliteLedger:
         )
 
     async def orphans(self, session: Session) -> Sequence[Command]:
-        """Commands in flight that a session before this one left behind."""
+        """Commands in flight that a session which has ended left behind."""
         return await self._thread.run(lambda c: claims.orphans(c, session))
 
     async def regroup(self, groups: Mapping[str, str]) -> int:

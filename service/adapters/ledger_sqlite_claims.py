@@ -10,8 +10,8 @@ from itertools import chain
 from service.adapters import ledger_rows as rows
 from service.adapters.ledger_gate import START, Gate, RoomKey, Turns, page_of, room_key, take_in_turn
 from service.adapters.ledger_sqlite_sql import json_list
-from service.adapters.ledger_sqlite_state import SELECT_PLANS, load_bindings
-from service.application.ports import Claim, ClaimRoom, UnavailableError
+from service.adapters.ledger_sqlite_state import SELECT_PLANS, is_open, load_bindings
+from service.application.ports import Claim, ClaimRoom, SessionEndedError
 from service.domain.command import Command, CommandState, Session
 from service.domain.ledger_state import Hold, Known
 
@@ -20,7 +20,6 @@ COLD_START = 1.0  # seconds: the longest window a quota counts over
 
 END_SESSIONS = "UPDATE sessions SET ended_at = ? WHERE ended_at IS NULL"
 INSERT_SESSION = "INSERT INTO sessions (owner, started_at) VALUES (?, ?)"
-IS_SESSION_OPEN = "SELECT 1 FROM sessions WHERE fence = ? AND ended_at IS NULL"
 FREE_CLAIMED = """
 UPDATE commands INDEXED BY commands_claimed SET owner = NULL
 WHERE owner IS NOT NULL AND state IN ('pending', 'waiting', 'in_doubt')
@@ -126,6 +125,20 @@ def open_session(connection: sqlite3.Connection, owner: str, now: float) -> Sess
     return Session(fence or 0, owner)
 
 
+def keep_session(connection: sqlite3.Connection, session: Session) -> int:
+    """A file has one process: a session stands, alone, until the next one is opened. Raises SessionEndedError."""
+    if not is_open(connection, session.fence):
+        raise SessionEndedError(session)
+    return 1
+
+
+def end_session(connection: sqlite3.Connection, session: Session, now: float) -> None:
+    """End it and free what it had claimed and not marked."""
+    if is_open(connection, session.fence):
+        connection.execute(END_SESSIONS, (now,))
+        connection.execute(FREE_CLAIMED)
+
+
 def orphans(connection: sqlite3.Connection, session: Session) -> list[Command]:
     """Commands in flight that are not this session's, oldest work first."""
     return [rows.command(row) for row in connection.execute(SELECT_ORPHANS, (session.fence,))]
@@ -155,9 +168,8 @@ def next_due(connection: sqlite3.Connection, now: float) -> float | None:
 def claim(
     connection: sqlite3.Connection, turns: Turns, session: Session, now: float, rooms: Sequence[ClaimRoom]
 ) -> list[Claim]:
-    """Fill the rooms one after another; raises UnavailableError when the session has ended."""
-    if connection.execute(IS_SESSION_OPEN, (session.fence,)).fetchone() is None:
-        raise UnavailableError("ledger", f"session {session.fence} of {session.owner} has ended")
+    """Fill the rooms one after another; raises SessionEndedError."""
+    keep_session(connection, session)
     claimed: list[Command] = []
     gate = _open_gate(connection, now)
     for room in rooms:

@@ -10,12 +10,14 @@ from typing import TypeVar
 
 from service.adapters import ledger_rows as rows
 from service.adapters.ledger_sqlite_sql import insert, json_list, upsert
+from service.application.ports import LostClaimError
 from service.domain.binding import Binding
 from service.domain.command import Command, Plan, PlanState
 from service.domain.ledger_state import Changes, EventKey, Fact, Hold, Keys, Known, StoredEvent
 
 T = TypeVar("T")
 
+IS_SESSION_OPEN = "SELECT 1 FROM sessions WHERE fence = ? AND ended_at IS NULL"
 SELECT_DIGESTS = "SELECT event_hash, digest FROM event_digests WHERE event_hash IN (SELECT value FROM json_each(?))"
 SELECT_LAST_ARRIVAL = "SELECT coalesce(max(arrival), 0) FROM event_digests"
 SELECT_PLANS = f"SELECT {rows.PLAN} FROM plans WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"  # noqa: S608
@@ -77,9 +79,16 @@ VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_hash) DO NOTHING
 
 
 def transact(connection: sqlite3.Connection, keys: Keys, decide: Callable[[Known], Changes]) -> Changes:
-    """One transaction's work; the changes as they were written, arrivals assigned."""
+    """One transaction's work; the changes as they were written, arrivals assigned. Raises LostClaimError."""
+    if keys.session is not None and not is_open(connection, keys.session):
+        raise LostClaimError(f"session {keys.session} has ended")
     known = load(connection, keys)
     return write(connection, decide(known), next_arrival=known.next_arrival)
+
+
+def is_open(connection: sqlite3.Connection, fence: int) -> bool:
+    """Whether a session still stands."""
+    return connection.execute(IS_SESSION_OPEN, (fence,)).fetchone() is not None
 
 
 def load(connection: sqlite3.Connection, keys: Keys) -> Known:

@@ -17,8 +17,10 @@ from service.application.ports import (
     Claim,
     ClaimRoom,
     Clock,
+    HeldBackError,
     Ledger,
     LostClaimError,
+    OwnSession,
     PresentReader,
     Quota,
     SentTimes,
@@ -31,7 +33,7 @@ from service.application.ports import (
 from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going
 from service.application.telemetry import Telemetry
 from service.domain.account import Account
-from service.domain.command import Command, CommandState, Lane, Session
+from service.domain.command import Command, CommandState, Lane
 from service.domain.outcome import (
     Answer,
     Call,
@@ -68,7 +70,7 @@ class Execution:
         self,
         *,
         ledger: Ledger,
-        session: Session,
+        own: OwnSession,
         settlement: Settle,
         reader: PresentReader,
         quota: Quota,
@@ -80,7 +82,7 @@ class Execution:
     ) -> None:
         """Everything it needs, as ports."""
         self._ledger = ledger
-        self._session = session
+        self._own = own
         self._settlement = settlement
         self._reader = reader
         self._quota = quota
@@ -125,10 +127,10 @@ class Execution:
     async def _claim(self, now: float, rooms: Sequence[ClaimRoom]) -> Sequence[Claim]:
         """Claim; after a try of which nobody knows what came, what it may have claimed is handed back first."""
         if self._unsure:
-            await self._ledger.release_others(self._session, list(self._tasks))
+            await self._ledger.release_others(self._own.current, list(self._tasks))
             self._unsure = False
         try:
-            return await self._ledger.claim(self._session, now, rooms)
+            return await self._ledger.claim(self._own.current, now, rooms)
         except UnavailableError:
             self._unsure = True
             raise
@@ -146,7 +148,7 @@ class Execution:
             await asyncio.wait(list(self._tasks.values()), timeout=deadline_seconds)
         await _cancel(list(self._tasks.values()))
         try:
-            await self._ledger.release(self._session, unsent)
+            await self._ledger.release(self._own.current, unsent)
         except UnavailableError as away:  # the end of this session hands them back as well
             self._telemetry.log("warning", "commands are handed back by the next start", reason=str(away))
 
@@ -159,10 +161,11 @@ class Execution:
     def _free_rooms(self) -> list[ClaimRoom]:
         if len(self._tasks) >= MOST_IN_FLIGHT:
             return []
+        shares = {pool: math.ceil(room / self._own.fleet) for pool, room in self._rooms.items()}
         return [
             ClaimRoom(quota_group=pool.quota_group, operation=pool.operation, lane=pool.lane, room=free)
-            for pool, room in self._rooms.items()
-            if (free := room - self._unsent[pool]) > room // 4
+            for pool, share in shares.items()
+            if (free := share - self._unsent[pool]) > share // 4
         ]
 
     def _start(self, claim: Claim) -> None:
@@ -339,7 +342,7 @@ class Execution:
         run.sent = SentTimes(
             call=call.operation, slot_at=slot.at, quota_seconds=quota_seconds, vendor_seconds=0.0, creates=call.creates
         )
-        reply = await self._clients[command.account].exchange(call, lambda: self._quota.sent(slot))
+        reply = await self._clients[command.account].exchange(call, lambda: self._about_to_write(slot))
         run.sent = replace(run.sent, vendor_seconds=self._clock.monotonic() - begun)
         self._tell_call(command, call, reply, run.sent)
         if isinstance(reply, Failure):
@@ -365,6 +368,12 @@ class Execution:
             if await self._quota.ready(slot):
                 return slot, waited
             self._telemetry.count("slots_given_up_total", operation=call.operation)
+
+    def _about_to_write(self, slot: Slot) -> None:
+        """The last moment: what is written from here on is sent. A frozen process wakes up at any line before."""
+        if not self._own.holds():
+            raise HeldBackError("the session's time is over, or nearly")
+        self._quota.sent(slot)
 
     def _tell_call(self, command: Command, call: Call, reply: Answer | Failure, sent: SentTimes) -> None:
         outcome = "succeeded" if isinstance(reply, Answer) else reply.error_class.value

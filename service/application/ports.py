@@ -74,8 +74,20 @@ class UnavailableError(Exception):
         self.part = part
 
 
+class SessionEndedError(UnavailableError):
+    """Another process has ended this session: what it had claimed is no longer its own. A new one may be opened."""
+
+    def __init__(self, session: Session) -> None:
+        """Say which."""
+        super().__init__("ledger", f"session {session.fence} of {session.owner} has ended")
+
+
 class LostClaimError(Exception):
     """The command is no longer this session's: nothing may be sent for it."""
+
+
+class HeldBackError(Exception):
+    """A request must not leave, although everything was ready: its slot or our session is over."""
 
 
 class PublishRefusedError(Exception):
@@ -149,15 +161,36 @@ class Ledger(Protocol):
     """
 
     async def open_session(self, owner: str, now: float) -> Session:
-        """End whatever session stood before and start this process's own."""
+        """Start this process's own session. It ends the owner's session before it, and those whose time is over.
+
+        What an ended session had claimed and not marked is free again. A ledger that only one process can open ends
+        every session that stood before.
+        """
+        ...
+
+    async def keep_session(self, session: Session, now: float) -> int:
+        """Prolong the session, and end those whose time is over; how many are open now, this one included.
+
+        Raises SessionEndedError if another process has ended it.
+        """
+        ...
+
+    async def end_session(self, session: Session, now: float) -> None:
+        """End it in order: others need not wait until its time is over. Ending it twice changes nothing."""
         ...
 
     async def transact(self, keys: Keys, decide: Callable[[Known], Changes]) -> Changes:
-        """Load, decide, write. `decide` is pure and may run in another thread; its exception undoes everything."""
+        """Load, decide, write. `decide` is pure and may run in another thread; its exception undoes everything.
+
+        Raises LostClaimError if the session that `keys` names has ended.
+        """
         ...
 
     async def claim(self, session: Session, now: float, rooms: Sequence[ClaimRoom]) -> Sequence[Claim]:
-        """Take due commands, oldest first, whose subject and resource have no earlier or running work."""
+        """Take due commands, oldest first, whose subject and resource have no earlier or running work.
+
+        Raises SessionEndedError if the session has ended.
+        """
         ...
 
     async def release(self, session: Session, command_ids: Sequence[str]) -> None:
@@ -172,7 +205,7 @@ class Ledger(Protocol):
         ...
 
     async def orphans(self, session: Session) -> Sequence[Command]:
-        """Commands in flight that a session before this one left behind."""
+        """Commands in flight that a session which has ended left behind."""
         ...
 
     async def regroup(self, groups: Mapping[str, str]) -> int:
@@ -286,10 +319,11 @@ class VendorClient(Protocol):
         """Fetch what a request needs beforehand (a token), so that it leaves at its slot; the Failure if it can't."""
         ...
 
-    async def exchange(self, call: Call, on_sent: Callable[[], None] | None = None) -> Reply:
+    async def exchange(self, call: Call, on_write: Callable[[], None] | None = None) -> Reply:
         """Sign, send, read and classify; an expected trouble is a Failure, never an exception.
 
-        `on_sent` is called when the request has been written.
+        `on_write` is called directly before the request is written. HeldBackError from it keeps the request back: a
+        RETRYABLE Failure then says so.
         """
         ...
 
@@ -323,11 +357,29 @@ class Quota(Protocol):
         ...
 
     def sent(self, slot: Slot) -> None:
-        """The slot's request has just been written: that moment counts, not when it was let through."""
+        """The slot's request is written now: this moment counts, not when it was let through."""
         ...
 
     def throttled(self, account: Account, operation: str) -> None:
         """The vendor answered a call of the operation with "too fast": its quota slows at once, and recovers slowly."""
+        ...
+
+
+class OwnSession(Protocol):
+    """This process's session as it stands now."""
+
+    @property
+    def current(self) -> Session:
+        """The session to claim under."""
+        ...
+
+    @property
+    def fleet(self) -> int:
+        """How many processes share the ledger, this one included, when it was last heard of."""
+        ...
+
+    def holds(self) -> bool:
+        """Whether the session's time is certainly not over: nobody else can have taken what it claimed."""
         ...
 
 

@@ -22,7 +22,7 @@ from service.domain.settling import Settling, SettlingPolicy, settle
 
 
 class Settlement:
-    """Writes marks and outcomes under one session."""
+    """Writes marks and outcomes of what a session has claimed: a mark only while it stands."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Settlement:
             marked[:] = [self._mark(draft, claim, call, slot)]
             return draft.changes()
 
-        await self._ledger.transact(_keys(claim), decide)
+        await self._ledger.transact(replace(_keys(claim), session=claim.command.owner), decide)
         return marked[0]
 
     async def settle(
@@ -179,8 +179,8 @@ class Settlement:
 
 
 def _is_ours(failure: Failure) -> bool:
-    """True for what our own side caused: a part of it was away, or has a fault."""
-    return failure.code.endswith("_away") or failure.code.startswith("bug:")
+    """True for what our own side caused: a part of it was away, kept the call back, or has a fault."""
+    return failure.code.endswith("_away") or failure.code == "held_back" or failure.code.startswith("bug:")
 
 
 def _keys(claim: Claim) -> Keys:

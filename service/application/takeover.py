@@ -1,6 +1,6 @@
-"""Takeover: what a process that died left in flight becomes in doubt before anything else is claimed.
+"""Takeover: what a session that has ended left in flight becomes in doubt.
 
-Called once by the worker, after its session was opened and before execution starts.
+Called when a session is opened, before execution starts, and again whenever it is prolonged.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ LEFT_BEHIND = Failure(
 
 
 async def take_over(
+    session: Session,
     *,
     ledger: Ledger,
-    session: Session,
     clock: Clock,
     telemetry: Telemetry,
     policy: SettlingPolicy,
@@ -50,8 +50,8 @@ async def _put_in_doubt(orphan: Command, ledger: Ledger, now: float, rule: WhenU
     def decide(known: Known) -> Changes:
         draft = Draft(known, now)
         command = draft.command(orphan.id)
-        if command is None or command.state is not CommandState.IN_FLIGHT:
-            return Changes()
+        if command is None or (command.state, command.owner) != (CommandState.IN_FLIGHT, orphan.owner):
+            return Changes()  # another process was faster, and may have sent it again since
         doubt(draft, command, LEFT_BEHIND, when_unclear=rule, policy=policy)
         return draft.changes()
 

@@ -30,9 +30,12 @@ Counter = Literal[
     "producer_rebuilds_total",
     "loop_failures_total",
     "quarantines_total",
+    "sessions_lost_total",
 ]
 Histogram = Literal["vendor_request_seconds", "quota_wait_seconds", "intake_batch_seconds", "command_age_seconds"]
-Gauge = Literal["commands", "outbox_pending", "ready", "quota_rate", "topic_paused", "quarantined", "watchdog_alive"]
+Gauge = Literal[
+    "commands", "outbox_pending", "ready", "quota_rate", "topic_paused", "quarantined", "watchdog_alive", "fleet"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ CATALOGUE: Final[Mapping[Counter | Histogram | Gauge, Metric]] = {
     "quarantines_total": Metric(
         "counter", "Times an account, or one operation of it, was stopped as sick.", ("account", "operation")
     ),
+    "sessions_lost_total": Metric("counter", "Times another process ended our session: we were away for too long."),
     "vendor_request_seconds": Metric("histogram", "Time from sending a request to its verdict.", ("operation",)),
     "quota_wait_seconds": Metric("histogram", "Time a call waited for its slot.", ("operation", "lane")),
     "intake_batch_seconds": Metric("histogram", "Time to decide and store a batch of records."),
@@ -86,6 +90,7 @@ CATALOGUE: Final[Mapping[Counter | Histogram | Gauge, Metric]] = {
         "gauge", "1 while an account is stopped as sick; `all` or the one operation.", ("account", "operation")
     ),
     "watchdog_alive": Metric("gauge", "1 while every loop turns and what Kafka holds for us is fetched."),
+    "fleet": Metric("gauge", "Processes that share the ledger."),
     "ready": Metric("gauge", "1 while a part works: kafka, ledger, publisher.", ("part",)),
 }
 

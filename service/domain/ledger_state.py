@@ -128,11 +128,12 @@ class Keys:
     """What to load. Naming a subject or resource loads its held bindings, open plans and waiting facts.
 
     Naming a plan loads it with its commands; naming an event loads its digest if it is known; naming an account
-    loads its quarantines that have not been released.
+    loads its quarantines that have not been released. Naming a session (by its fence) lets the transaction happen
+    only while that session stands.
     """
 
+    session: int | None = None
     accounts: frozenset[str] = frozenset()
-
     events: frozenset[EventKey] = frozenset()
     subjects: frozenset[str] = frozenset()
     resources: frozenset[str] = frozenset()

@@ -134,6 +134,7 @@ async def work(workplace: Workplace, stopping: Stopping, *, shutdown_seconds: fl
     executing = asyncio.create_task(workplace.execution.run(stopping, watchdog))
     relaying = Stopping()
     telling = asyncio.create_task(workplace.relay.run(relaying, watchdog))
+    keeping = asyncio.create_task(workplace.keeper.run(relaying, watchdog))
     watching = asyncio.create_task(watchdog.run(workplace.source))
     workplace.telemetry.log("info", "started")
     await stopping.wait()
@@ -143,9 +144,10 @@ async def work(workplace: Workplace, stopping: Stopping, *, shutdown_seconds: fl
     await workplace.execution.drain(shutdown_seconds)
     relaying.ask()
     await asyncio.gather(_tell_the_rest(workplace, telling), workplace.source.commit_durable())
-    for task in (taking_in, executing, telling, watching):
+    tasks = (taking_in, executing, telling, keeping, watching)
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(taking_in, executing, telling, watching, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _tell_the_rest(workplace: Workplace, telling: asyncio.Task[None]) -> None:

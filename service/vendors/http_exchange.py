@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from service.application.ports import HeldBackError
 from service.domain.outcome import ErrorClass, Failure
 
 _CHUNK = 64 * 1024
@@ -56,11 +57,12 @@ class HttpExchange:
         )
 
     async def post(
-        self, url: str, *, headers: Mapping[str, str], body: bytes, on_sent: Callable[[], None] | None = None
+        self, url: str, *, headers: Mapping[str, str], body: bytes, on_write: Callable[[], None] | None = None
     ) -> HttpReply | Failure:
         """Send exactly these bytes once, without following redirects.
 
-        `on_sent` is called when the request is written (the session needs `telling_when_sent` for that).
+        `on_write` is called directly before the request is written (the session needs `telling_before_writing` for
+        that). HeldBackError from it keeps the request back: a RETRYABLE failure.
         A failure before the first byte could leave is RETRYABLE; any later one is AMBIGUOUS, for the peer may have
         read the request. Compressed replies are not asked for, so that the size limit holds on the wire.
         """
@@ -71,10 +73,12 @@ class HttpExchange:
                 headers={**headers, "Accept-Encoding": "identity"},
                 allow_redirects=False,
                 timeout=self._timeout,
-                trace_request_ctx=on_sent,
+                trace_request_ctx=on_write,
             ) as response:
                 return await self._read(response)
         except (aiohttp.ClientError, TimeoutError) as trouble:
+            if isinstance(trouble.__cause__, HeldBackError):
+                return _held_back(trouble.__cause__)
             return transport_failure(trouble)
 
     async def _read(self, response: aiohttp.ClientResponse) -> HttpReply | Failure:
@@ -89,17 +93,17 @@ class HttpExchange:
         return HttpReply(status=response.status, content_type=response.content_type, body=b"".join(chunks))
 
 
-def telling_when_sent() -> aiohttp.TraceConfig:
-    """What a session needs so that `HttpExchange.post` can tell when a request is written.
+def telling_before_writing() -> aiohttp.TraceConfig:
+    """What a session needs so that `HttpExchange.post` can tell that a request is about to be written.
 
-    aiohttp 3.14 keeps the headers back and writes them with the body, in a task of its own: only the body's moment is
-    that of the bytes.
+    aiohttp 3.14 keeps the headers back and writes them with the body, in a task of its own: this signal is sent right
+    before both go to the socket, and what it raises keeps both back.
     """
 
     async def tell(_: aiohttp.ClientSession, context: object, __: aiohttp.TraceRequestChunkSentParams) -> None:
-        on_sent = getattr(context, "trace_request_ctx", None)
-        if on_sent is not None:
-            on_sent()
+        on_write = getattr(context, "trace_request_ctx", None)
+        if on_write is not None:
+            on_write()
 
     trace = aiohttp.TraceConfig()
     trace.on_request_chunk_sent.append(tell)
@@ -134,6 +138,10 @@ TROUBLES: tuple[tuple[type[Exception], ErrorClass, str, str], ...] = (
 the request. ServerDisconnectedError, in the last, may also mean that a kept connection was closed before our bytes
 arrived, but nothing tells the two apart. A plain TimeoutError is the total, which outlasts the connect timeout: the
 request was on its way."""
+
+
+def _held_back(reason: BaseException) -> Failure:
+    return Failure(error_class=ErrorClass.RETRYABLE, code="held_back", message=f"not sent: {reason}")
 
 
 def _ambiguous(code: str, message: str) -> Failure:

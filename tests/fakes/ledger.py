@@ -10,7 +10,15 @@ from typing import TypeVar
 
 import orjson
 
-from service.application.ports import Claim, ClaimRoom, CommandQuery, CommandStory, UnavailableError
+from service.application.ports import (
+    Claim,
+    ClaimRoom,
+    CommandQuery,
+    CommandStory,
+    LostClaimError,
+    SessionEndedError,
+    UnavailableError,
+)
 from service.domain.binding import Binding
 from service.domain.command import Attempt, Command, CommandState, HistoryRow, Plan, PlanState, Session, WaitCause
 from service.domain.ledger_state import (
@@ -120,21 +128,47 @@ class FakeLedger:
 
         def work() -> Session:
             self.durable.fence += 1
-            for command in list(self._unfinished.values()):
-                if command.owner is not None and command.state in CLAIMABLE:
-                    self._put_command(replace(command, owner=None))
+            self._free_claimed()
             self._session = Session(self.durable.fence, owner)
             self._touch("commands")
             return self._session
 
         return await self._transaction("open_session", work)
 
+    async def keep_session(self, session: Session, now: float) -> int:
+        """1: nobody else can have it. Raises SessionEndedError when a later session was opened."""
+
+        def work() -> int:
+            self._insist_on(session)
+            return 1
+
+        return await self._transaction("keep_session", work)
+
+    def _insist_on(self, session: Session) -> None:
+        if self._session != session:
+            raise SessionEndedError(session)
+
+    async def end_session(self, session: Session, now: float) -> None:
+        """End it in order; what it had claimed and not marked is free again."""
+
+        def work() -> None:
+            if self._session == session:
+                self._session = None
+                self._free_claimed()
+                self._touch("commands")
+
+        await self._transaction("end_session", work)
+
+    def _free_claimed(self) -> None:
+        for command in list(self._unfinished.values()):
+            if command.owner is not None and command.state in CLAIMABLE:
+                self._put_command(replace(command, owner=None))
+
     async def claim(self, session: Session, now: float, rooms: Sequence[ClaimRoom]) -> Sequence[Claim]:
         """Take due commands, oldest first, whose subject and resource have no earlier or running work."""
 
         def work() -> list[Claim]:
-            if self._session != session:
-                raise UnavailableError("ledger", f"session {session.fence} of {session.owner} has ended")
+            self._insist_on(session)
             claimed: list[Command] = []
             self._gate = self._open_gate(now)
             for room in rooms:
@@ -293,6 +327,8 @@ class FakeLedger:
         """Load, decide, write; refuses with ValueError, before anything is written, what a real schema would."""
 
         def work() -> Changes:
+            if keys.session is not None and (self._session is None or self._session.fence != keys.session):
+                raise LostClaimError(f"session {keys.session} has ended")
             changes = decide(self._load(keys))
             self._check(changes)
             return self._write(changes)

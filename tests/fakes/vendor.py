@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from service.application.ports import Claim, PresentRead, Send, VendorOperation
+from service.application.ports import Claim, HeldBackError, PresentRead, Send, VendorOperation
 from service.domain.account import Account
 from service.domain.outcome import (
     Answer,
@@ -88,10 +88,13 @@ class FakeVendor:
         """Ready at once, unless the test says otherwise."""
         return self.unprepared
 
-    async def exchange(self, call: Call, on_sent: Callable[[], None] | None = None) -> Reply:
+    async def exchange(self, call: Call, on_write: Callable[[], None] | None = None) -> Reply:
         """Journal, wait, reply."""
-        if on_sent is not None:
-            on_sent()
+        try:
+            if on_write is not None:
+                on_write()
+        except HeldBackError as held:
+            return Failure(error_class=ErrorClass.RETRYABLE, code="held_back", message=f"not sent: {held}")
         self.journal.append(Arrival(self._clock.monotonic(), call))
         self.on_arrival(call)
         await self.answering.wait()

@@ -12,8 +12,9 @@ import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from service.application.ports import HeldBackError
 from service.domain.outcome import ErrorClass, Failure
-from service.vendors.http_exchange import ExchangeLimits, HttpExchange, HttpReply, telling_when_sent
+from service.vendors.http_exchange import ExchangeLimits, HttpExchange, HttpReply, telling_before_writing
 
 LIMITS = ExchangeLimits(connect_seconds=0.5, read_seconds=0.5, max_reply_bytes=1000)
 BODY = b'{"a":1}'
@@ -323,9 +324,9 @@ async def test_writing_the_request_is_told_before_the_reply_and_a_request_that_n
 
     server = await start(silent)
     sent = asyncio.Event()
-    async with aiohttp.ClientSession(trace_configs=[telling_when_sent()]) as session:
+    async with aiohttp.ClientSession(trace_configs=[telling_before_writing()]) as session:
         exchange = HttpExchange(session, ExchangeLimits(connect_seconds=1.0, read_seconds=5.0))
-        posting = asyncio.ensure_future(exchange.post(server.url, headers={}, body=BODY, on_sent=sent.set))
+        posting = asyncio.ensure_future(exchange.post(server.url, headers={}, body=BODY, on_write=sent.set))
         async with asyncio.timeout(DEADLINE):
             await sent.wait()
         assert not posting.done()
@@ -334,5 +335,29 @@ async def test_writing_the_request_is_told_before_the_reply_and_a_request_that_n
 
         never = asyncio.Event()
         gone = "http://127.0.0.1:1/"
-        assert isinstance(await exchange.post(gone, headers={}, body=BODY, on_sent=never.set), Failure)
+        assert isinstance(await exchange.post(gone, headers={}, body=BODY, on_write=never.set), Failure)
         assert not never.is_set()
+
+
+async def test_request_that_is_held_back_leaves_no_byte(start: Start) -> None:
+    heard: list[bytes] = []
+
+    def listening(server: Misbehaving) -> Behave:
+        async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heard.append(await reader.read())
+            server.arrived.set()
+
+        return behave
+
+    def hold_back() -> None:
+        raise HeldBackError("the slot is over")
+
+    server = await start(listening)
+    async with aiohttp.ClientSession(trace_configs=[telling_before_writing()]) as session:
+        exchange = HttpExchange(session, LIMITS)
+        reply = await exchange.post(server.url, headers={}, body=BODY, on_write=hold_back)
+    async with asyncio.timeout(DEADLINE):
+        await server.arrived.wait()
+
+    assert reply == Failure(error_class=ErrorClass.RETRYABLE, code="held_back", message="not sent: the slot is over")
+    assert heard == [b""]

@@ -19,14 +19,14 @@ from service.adapters.quota_slots import SlotQuota
 from service.application.execution import Execution
 from service.application.intake import Intake
 from service.application.outbox_relay import OutboxRelay
-from service.application.ports import Claim, ClaimRoom, UnavailableError, VendorOperation
+from service.application.ports import Claim, ClaimRoom, HeldBackError, UnavailableError, VendorOperation
 from service.application.present_reader import BatchingPresentReader
 from service.application.rounds import Stopping
 from service.application.settlement import Settlement
 from service.application.takeover import take_over
 from service.domain.command import Session
 from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage
-from service.domain.outcome import Call, Reply
+from service.domain.outcome import Call, ErrorClass, Failure, Reply
 from service.domain.planning import PlanningPolicy, TopicDefaults
 from service.domain.record_reading import Record
 from service.domain.settling import SettlingPolicy
@@ -36,6 +36,7 @@ from service.vendors.huawei_aicc.account import HuaweiAiccAccount
 from service.vendors.tencent_ccc import vendor as tencent
 from service.vendors.tencent_ccc.account import TencentCccAccount
 from tests.fakes.ledger import Durable, FakeLedger, Step
+from tests.fakes.session import FakeOwnSession
 from tests.simulation.scenario import Crash
 from tests.simulation.vendors import Request, Vendors, resource_of
 from tests.simulation.virtual_loop import VirtualLoop, give_way
@@ -240,7 +241,7 @@ class Life:
             try:
                 session = await ledger.open_session("town", world.clock.now())
                 await _given(take_over, session=session, **offered)
-                offered["session"] = session
+                offered["session"], offered["own"] = session, FakeOwnSession(session)
             except UnavailableError:
                 await world.clock.sleep(1.0)  # the process would exit and be started again
         offered["quota"] = _given(SlotQuota, **offered)
@@ -374,7 +375,7 @@ class Client:
         """Nothing is needed beforehand."""
         return
 
-    async def exchange(self, call: Call, on_sent: Callable[[], None] | None = None) -> Reply:
+    async def exchange(self, call: Call, on_write: Callable[[], None] | None = None) -> Reply:
         """Out it goes; what the vendor does with it no longer depends on us."""
         life = self._life
         await life.point("before exchange")
@@ -385,11 +386,14 @@ class Client:
                 self._vendors.hear(request)
                 answer.set_result(value)
 
+        try:
+            if on_write is not None:
+                on_write()
+        except HeldBackError as held:
+            return Failure(error_class=ErrorClass.RETRYABLE, code="held_back", message=f"not sent: {held}")
         command, attempt = life.world.sending(call)
         request = Request(call, life.loop.monotonic, resource_of(call), command, attempt, life.world.lives, reply)
         self._vendors.receive(request)
-        if on_sent is not None:
-            on_sent()
         value = await answer
         await life.point("after exchange")
         return value

@@ -62,7 +62,7 @@ class HuaweiAiccClient:
         token = await self._tokens.current()
         return token if isinstance(token, Failure) else None
 
-    async def exchange(self, call: Call, on_sent: Callable[[], None] | None = None) -> Reply:
+    async def exchange(self, call: Call, on_write: Callable[[], None] | None = None) -> Reply:
         """Send once with a good token. A refused token is dropped and told as a failure: a repeat pays again."""
         asked_at = self._clock.monotonic()
         token = await self._tokens.current()
@@ -71,7 +71,7 @@ class HuaweiAiccClient:
         if self._clock.monotonic() - asked_at > LATE_SECONDS:
             return _missed_its_slot()
         reply = await self._exchange.post(
-            self._url(call), headers=self._headers(token), body=orjson.dumps(call.body), on_sent=on_sent
+            self._url(call), headers=self._headers(token), body=orjson.dumps(call.body), on_write=on_write
         )
         if isinstance(reply, HttpReply) and reply.status in REFUSED_TOKEN:
             self._tokens.drop(token)

@@ -57,11 +57,11 @@ class TencentCccClient:
         """Nothing is needed beforehand: every request carries its own signature."""
         return None
 
-    async def exchange(self, call: Call, on_sent: Callable[[], None] | None = None) -> Reply:
+    async def exchange(self, call: Call, on_write: Callable[[], None] | None = None) -> Reply:
         """Serialise once, sign those bytes with the time of now, send them, read the verdict."""
         body = orjson.dumps(call.body)
         action = call.operation.partition(".")[2]
-        reply = await self._exchange.post(self._url, headers=self._headers(action, body), body=body, on_sent=on_sent)
+        reply = await self._exchange.post(self._url, headers=self._headers(action, body), body=body, on_write=on_write)
         return read_verdict(reply, self._replies[call.operation]) if isinstance(reply, HttpReply) else reply
 
     async def close(self) -> None:

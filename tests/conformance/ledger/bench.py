@@ -100,7 +100,8 @@ async def known(ledger: Ledger, **keys: set[Any]) -> Known:
         seen.append(loaded)
         return Changes()
 
-    await ledger.transact(Keys(**{name: frozenset(values) for name, values in keys.items()}), look)
+    wanted: dict[str, Any] = {name: frozenset(values) for name, values in keys.items()}
+    await ledger.transact(Keys(**wanted), look)
     return seen[0]
 
 

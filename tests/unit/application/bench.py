@@ -20,6 +20,7 @@ from tests.builders import make_binding, make_command, make_plan
 from tests.fakes.clock import FixedRandomness, VirtualClock
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.quota import FakeQuota
+from tests.fakes.session import FakeOwnSession
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.fakes.vendor import CREATE, READ, FakeOperation, FakePresentReader, FakeRead, FakeVendor, read_it
 
@@ -74,6 +75,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.operations = self.operations or (create_operation(), read_operation())
+        self.own = FakeOwnSession(self.session)
         self.quota = FakeQuota(self.clock)
         self.vendor = FakeVendor(*self.operations, clock=self.clock)
         self.reader = FakePresentReader()
@@ -86,7 +88,7 @@ class Bench:
         )
         self.execution = Execution(
             ledger=self.ledger,
-            session=self.session,
+            own=self.own,
             settlement=self.settlement,
             reader=self.reader,
             quota=self.quota,

@@ -23,6 +23,7 @@ from service.vendors.tencent_ccc import vendor as tencent
 from tests.fakes.clock import FixedRandomness, VirtualClock
 from tests.fakes.kafka import FakeEventSource, FakePublisher
 from tests.fakes.ledger import FakeLedger
+from tests.fakes.session import FakeOwnSession
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.fakes.vendor import FakeVendor
 from tests.unit.application.events import HUAWEI, POLICY, TENCENT
@@ -136,7 +137,7 @@ class House:
         self.intake = Intake(source=self.source, ledger=ledger, clock=clock, telemetry=telemetry, policy=POLICY)
         self.execution = Execution(
             ledger=ledger,
-            session=session,
+            own=FakeOwnSession(session),
             settlement=Settlement(
                 ledger=ledger,
                 clock=clock,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from service.application.ports import UnavailableError
 from service.domain.binding import BindingState
-from service.domain.command import CommandState, Session
+from service.domain.command import CommandState, Session, WaitCause
 from service.domain.outcome import Call, ErrorClass, Failure, NotYet, Seen
 from service.domain.retry import RULES
 from tests.builders import make_binding, make_plan
@@ -517,3 +518,25 @@ def test_every_operation_and_lane_has_room(bench: Bench) -> None:
         (op, lane) for op in (CREATE, READ) for lane in ("live", "settle", "replay", "sweep")
     }
     assert LIST not in {operation for operation, _ in bench.free_rooms()}
+
+
+async def test_nothing_is_written_once_the_session_may_have_ended(bench: Bench) -> None:
+    command = await store_hire(bench.ledger, steps=1)
+    bench.own.stands = False
+
+    await bench.run()
+
+    kept = bench.command(command)
+    assert bench.vendor.journal == []
+    assert (kept.state, kept.cause) == (CommandState.WAITING, WaitCause.RETRY)
+    assert kept.failure is not None
+    assert kept.failure.code == "held_back"
+
+
+async def test_rooms_are_shared_by_the_fleet(bench: Bench) -> None:
+    alone = bench.free_rooms()
+    bench.own.fleet = 4
+    shared = bench.free_rooms()
+    bench.own.fleet = 1
+
+    assert shared == {pool: math.ceil(room / 4) for pool, room in alone.items()}

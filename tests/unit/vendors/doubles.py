@@ -75,7 +75,7 @@ class ScriptedExchange(HttpExchange):
         self.hold.set()
 
     async def post(
-        self, url: str, *, headers: Mapping[str, str], body: bytes, on_sent: Callable[[], None] | None = None
+        self, url: str, *, headers: Mapping[str, str], body: bytes, on_write: Callable[[], None] | None = None
     ) -> HttpReply | Failure:
         posted = Posted(url, headers, body)
         self.posts.append(posted)
