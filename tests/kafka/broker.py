@@ -8,7 +8,6 @@ import asyncio
 import base64
 import contextlib
 import os
-import random
 import shutil
 import signal
 import socket
@@ -27,13 +26,12 @@ from typing import Self
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
+from tests.ports import free_ports
+
 ROOT = Path(__file__).resolve().parents[2]
 JARS = ROOT / ".cache" / "kafka" / "jars"
 START_DEADLINE_SECONDS = 60.0
 STOP_DEADLINE_SECONDS = 20.0
-# Below Linux's ephemeral range (32768 up): while the broker is down a reconnecting client must not be handed
-# the broker's own port as its source port, or it would connect to itself and keep the port from the restart.
-_PORTS = range(20_000, 32_000)
 
 
 class BrokerFailedError(RuntimeError):
@@ -57,7 +55,7 @@ class KafkaBroker:
         self._owns_dir = data_dir is None
         self.data_dir = Path(tempfile.mkdtemp(prefix="cordboard-kafka-")) if data_dir is None else data_dir
         self.log_file = self.data_dir / "broker.log"
-        self._port, self._controller_port = _free_ports(2)
+        self._port, self._controller_port = free_ports(2)
         self._properties = dict(properties or {})
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -232,21 +230,6 @@ async def _answers(bootstrap_servers: str) -> bool:
 def _address(bootstrap_servers: str) -> tuple[str, int]:
     host, port = bootstrap_servers.split(":")
     return host, int(port)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Find different ports that nothing listens on; held open together so that they differ."""
-    found: list[int] = []
-    with contextlib.ExitStack() as held:
-        for port in random.sample(_PORTS, k=len(_PORTS)):
-            candidate = held.enter_context(socket.socket())
-            candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                candidate.bind(("127.0.0.1", port))
-                found.append(port)
-            if len(found) == count:
-                return found
-    raise BrokerFailedError("no free port on 127.0.0.1")
 
 
 def _cluster_id() -> str:
