@@ -2,34 +2,51 @@
 
 import signal
 from collections.abc import Generator, Iterator
+from typing import Protocol
 
 import pytest
 
 from tests.kafka.broker import KafkaBroker
 from tests.kafka.topics import TopicMaker
+from tests.postgres.server import PostgresServer
 
-_BROKER = pytest.StashKey[KafkaBroker]()
+
+class _Server(Protocol):
+    """What a failure report asks of a server."""
+
+    def log_tail(self) -> str: ...
+
+
+_KAFKA = pytest.StashKey[_Server]()
+_POSTGRES = pytest.StashKey[_Server]()
+# of each marker: the fixtures that earn it, the heading of the server's log in a report, where the server is put
+_SERVERS = {
+    "kafka": ({"kafka", "own_kafka"}, "Kafka broker log", _KAFKA),
+    "postgres": ({"postgres", "own_postgres"}, "PostgreSQL log", _POSTGRES),
+}
 
 
 def pytest_configure() -> None:
-    """Take SIGTERM as Ctrl-C: fixtures are torn down, and no broker or worker outlives a run that was ended."""
+    """Take SIGTERM as Ctrl-C: fixtures are torn down, and no server or worker outlives a run that was ended."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark whatever asks for the real broker, so that nobody has to remember to."""
+    """Mark whatever asks for a real server, so that nobody has to remember to."""
     for item in items:
-        if {"kafka", "own_kafka"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker("kafka")
+        for marker, (fixtures, _, _) in _SERVERS.items():
+            if fixtures & set(getattr(item, "fixturenames", ())):
+                item.add_marker(marker)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the end of the broker's log to the report of a failed test that used the broker."""
+    """Add the end of a server's log to the report of a failed test that used the server."""
     report = yield
-    broker = item.stash.get(_BROKER, None) or item.session.stash.get(_BROKER, None)
-    if report.failed and broker is not None and item.get_closest_marker("kafka"):
-        report.sections.append(("Kafka broker log", broker.log_tail()))
+    for marker, (_, heading, key) in _SERVERS.items():
+        server = item.stash.get(key, None) or item.session.stash.get(key, None)
+        if report.failed and server is not None and item.get_closest_marker(marker):
+            report.sections.append((heading, server.log_tail()))
     return report
 
 
@@ -37,7 +54,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def kafka(request: pytest.FixtureRequest) -> Iterator[KafkaBroker]:
     """One real Kafka for the whole run, started by the first test that asks; who means to end it takes `own_kafka`."""
     with KafkaBroker() as broker:
-        request.session.stash[_BROKER] = broker
+        request.session.stash[_KAFKA] = broker
         yield broker
 
 
@@ -45,7 +62,7 @@ def kafka(request: pytest.FixtureRequest) -> Iterator[KafkaBroker]:
 def own_kafka(request: pytest.FixtureRequest) -> Iterator[KafkaBroker]:
     """A real Kafka of the test's own, to stop, kill and restart (three seconds to start); topics by `TopicMaker`."""
     with KafkaBroker() as broker:
-        request.node.stash[_BROKER] = broker
+        request.node.stash[_KAFKA] = broker
         yield broker
 
 
@@ -53,3 +70,27 @@ def own_kafka(request: pytest.FixtureRequest) -> Iterator[KafkaBroker]:
 def make_topic(kafka: KafkaBroker) -> TopicMaker:
     """`await make_topic(partitions=3)` makes a topic with a unique name and returns the name."""
     return TopicMaker(kafka.bootstrap_servers)
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    """One real PostgreSQL for the whole run, started by the first test that asks; to end one take `own_postgres`."""
+    with PostgresServer() as server:
+        request.session.stash[_POSTGRES] = server
+        yield server
+
+
+@pytest.fixture
+def own_postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    """A real PostgreSQL of the test's own, to stop, kill and restart (a second to start), without a database yet."""
+    with PostgresServer() as server:
+        request.node.stash[_POSTGRES] = server
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """Address of an empty database that nobody else uses; dropped after the test, whoever is still connected."""
+    name = postgres.create_database()
+    yield postgres.url(name)
+    postgres.drop_database(name)
