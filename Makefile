@@ -46,24 +46,28 @@ install: $(VENV)/.runtime $(VENV)/.dev ## make .venv with the pinned runtime and
 kafka: install kafka-jars ## a real Apache Kafka in the foreground, until Ctrl-C
 	@$(BIN)/python -m tests.kafka.broker
 
+.PHONY: postgres
+postgres: install postgres-server ## a real PostgreSQL in the foreground, until Ctrl-C
+	@$(BIN)/python -m tests.postgres.server
+
 # --- tiers: each contains the one before it -----------------------------------------------------------------------
 
 .PHONY: check
-check: check-format check-lint check-types check-imports check-contracts check-locks check-secrets check-unit ## without Kafka, within 2 minutes: format, lint, types, import contracts, drift, locks, secrets, unit tests
+check: check-format check-lint check-types check-imports check-contracts check-locks check-secrets check-unit ## without servers, within 2 minutes: format, lint, types, import contracts, drift, locks, secrets, unit tests
 	@printf '\nmake check: all green\n'
 
 .PHONY: test
-test: check kafka-jars ## check, then conformance, simulation, integration and acceptance on a real Kafka, within 15 minutes
-	$(call step,conformance and simulation and integration and acceptance tests on a real Kafka,\
+test: check kafka-jars postgres-server ## check, then conformance, simulation, integration and acceptance on a real Kafka and PostgreSQL, within 15 minutes
+	$(call step,conformance and simulation and integration and acceptance tests on a real Kafka and PostgreSQL,\
 		$(call tests,tests/conformance tests/simulation tests/integration tests/acceptance -m "not long"))
 	@printf '\nmake test: all green\n'
 
 .PHONY: test-long
-test-long: install kafka-jars ## the sizes that do not fit into `make test`, within 60 minutes
-	$(call step,long tests on a real Kafka,$(call tests,tests -m long))
+test-long: install kafka-jars postgres-server ## the sizes that do not fit into `make test`, within 60 minutes
+	$(call step,long tests on a real Kafka and PostgreSQL,$(call tests,tests -m long))
 
 .PHONY: bench
-bench: install kafka-jars ## the benchmarks; they measure and do not judge
+bench: install kafka-jars postgres-server ## the benchmarks; they measure and do not judge
 	$(call step,benchmarks,$(call tests,tests/benchmarks -s))
 
 # --- the steps of `make check`, each also by itself ---------------------------------------------------------------
@@ -132,6 +136,10 @@ $(KAFKA)/.complete: tests/kafka/pom.xml
 		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(KAFKA)/incoming
 	rm -rf $(KAFKA)/jars && mv $(KAFKA)/incoming $(KAFKA)/jars
 	@touch $@
+
+.PHONY: postgres-server
+postgres-server:
+	@.ci/need postgres
 
 .PHONY: clean
 clean: ## remove .venv, .cache and what tools left behind
