@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from service.domain.command import (
     PlanState,
     WaitCause,
 )
-from service.domain.ledger_state import Act, DeadLetter, Fact, Hold, HoldKind, OutboxMessage, StoredEvent
+from service.domain.ledger_state import Act, DeadLetter, EventKey, Fact, Hold, HoldKind, OutboxMessage, StoredEvent
 from service.domain.outcome import ErrorClass, Failure, Json
 
 Row = tuple[Any, ...]
@@ -44,6 +45,7 @@ FACT = "id, subject, kind, apply_id, reason, received_at, taken_by"
 HOLD = "id, kind, account, operation, subject, resource, reason, actor, created_at, released_at, probe"
 OUTBOX = 'id, topic, "key", value, headers, order_by, created_at'
 EVENT = 'source, id, type, digest, subject, topic, "partition", "offset", received_at, data, arrival'
+DIGEST = "event_hash, digest, arrival, received_at, order_source, order_revision, order_at"
 DEAD_LETTER = 'topic, "partition", "offset", reason, field, message, size, digest, seen_at'
 ACT = "at, actor, kind, object, reason, detail"
 
@@ -315,6 +317,19 @@ def event_row(event: StoredEvent) -> Row:
         e.source, e.id, e.type, e.digest, e.subject, e.topic, e.partition, e.offset, e.received_at, to_json(e.data),
         e.arrival,
     )  # fmt: skip
+
+
+def event_hash(key: EventKey) -> str:
+    """How an event is known again after it has been erased."""
+    return hashlib.sha256("\x00".join(key).encode()).hexdigest()
+
+
+def digest_row(event: StoredEvent, orders: Mapping[EventKey, OrderKey]) -> Row:
+    """The columns of DIGEST; `orders` are those of the events that were planned."""
+    key = (event.source, event.id)
+    order = orders.get(key)
+    place = (None, None, None) if order is None else (order.source, order.revision, order.at)
+    return (event_hash(key), event.digest, event.arrival, event.received_at, *place)
 
 
 def dead_letter_row(letter: DeadLetter) -> Row:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from service.adapters import ledger_rows as rows
@@ -13,7 +12,7 @@ from service.adapters.ledger_sqlite_sql import insert, json_list, upsert
 from service.application.ports import LostClaimError
 from service.domain.binding import Binding
 from service.domain.command import Command, Plan, PlanState
-from service.domain.ledger_state import Changes, EventKey, Fact, Hold, Keys, Known, StoredEvent
+from service.domain.ledger_state import Changes, EventKey, Fact, Hold, Keys, Known
 
 T = TypeVar("T")
 
@@ -72,10 +71,7 @@ INSERT_OUTBOX = f"{insert('outbox', rows.OUTBOX)} ON CONFLICT (id) DO NOTHING"
 INSERT_DEAD_LETTER = f"{insert('dead_letters', rows.DEAD_LETTER)} ON CONFLICT DO NOTHING"
 INSERT_ACT = insert("acts", rows.ACT)
 INSERT_EVENT = f"{insert('events', rows.EVENT)} ON CONFLICT (source, id) DO NOTHING"
-INSERT_DIGEST = """
-INSERT INTO event_digests (event_hash, digest, arrival, received_at, order_source, order_revision, order_at)
-VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_hash) DO NOTHING
-"""
+INSERT_DIGEST = f"{insert('event_digests', rows.DIGEST)} ON CONFLICT (event_hash) DO NOTHING"
 
 
 def transact(connection: sqlite3.Connection, keys: Keys, decide: Callable[[Known], Changes]) -> Changes:
@@ -105,13 +101,8 @@ def load(connection: sqlite3.Connection, keys: Keys) -> Known:
     )
 
 
-def event_hash(key: EventKey) -> str:
-    """How an event is known again after it has been erased."""
-    return hashlib.sha256("\x00".join(key).encode()).hexdigest()
-
-
 def _load_digests(connection: sqlite3.Connection, events: Iterable[EventKey]) -> dict[EventKey, str]:
-    hashes = {event_hash(key): key for key in events}
+    hashes = {rows.event_hash(key): key for key in events}
     if not hashes:
         return {}
     found = connection.execute(SELECT_DIGESTS, (json_list(hashes),))
@@ -171,7 +162,7 @@ def _load_quarantines(connection: sqlite3.Connection, accounts: Iterable[str]) -
 
 def write(connection: sqlite3.Connection, changes: Changes, *, next_arrival: int) -> Changes:
     """Write whole rows, in an order that the schema's references and uniqueness allow."""
-    changes = _with_arrivals(changes, next_arrival)
+    changes = changes.numbered(next_arrival)
     _write_events(connection, changes)
     _write_plans(connection, changes.plans)
     _write_commands(connection, changes.commands)
@@ -196,31 +187,14 @@ def _write_all(
         connection.executemany(statement, map(row, values))
 
 
-def _with_arrivals(changes: Changes, next_arrival: int) -> Changes:
-    """Number the events that have no arrival yet, in their order."""
-    if all(event.arrival for event in changes.events):
-        return changes
-    numbered: list[StoredEvent] = []
-    for event in changes.events:
-        given = event.arrival or next_arrival
-        numbered.append(event if event.arrival else replace(event, arrival=given))
-        next_arrival = max(next_arrival, given + 1)
-    return replace(changes, events=tuple(numbered))
-
-
 def _write_events(connection: sqlite3.Connection, changes: Changes) -> None:
     """An event is written once; what comes again under its key is left out."""
     if not changes.events:
         return
     orders = {(plan.event_source, plan.event_id): plan.order for plan in changes.plans}
 
-    def digest_row(event: StoredEvent) -> rows.Row:
-        order = orders.get((event.source, event.id))
-        place = (None, None, None) if order is None else (order.source, order.revision, order.at)
-        return (event_hash((event.source, event.id)), event.digest, event.arrival, event.received_at, *place)
-
     _write_all(connection, INSERT_EVENT, rows.event_row, changes.events)
-    _write_all(connection, INSERT_DIGEST, digest_row, changes.events)
+    _write_all(connection, INSERT_DIGEST, partial(rows.digest_row, orders=orders), changes.events)
 
 
 def _write_plans(connection: sqlite3.Connection, plans: Sequence[Plan]) -> None:

@@ -7,7 +7,7 @@ the `Changes` that come back, all in one transaction. So every rule stays pure a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from service.domain.binding import Binding
@@ -185,3 +185,14 @@ class Changes:
     outbox: tuple[OutboxMessage, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
     acts: tuple[Act, ...] = ()
+
+    def numbered(self, next_arrival: int) -> Changes:
+        """The same with every event numbered that has no arrival yet, in their order."""
+        if all(event.arrival for event in self.events):
+            return self
+        numbered: list[StoredEvent] = []
+        for event in self.events:
+            given = event.arrival or next_arrival
+            numbered.append(event if event.arrival else replace(event, arrival=given))
+            next_arrival = max(next_arrival, given + 1)
+        return replace(self, events=tuple(numbered))
