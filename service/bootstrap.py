@@ -20,7 +20,7 @@ from service.adapters.credentials_none import NoCredentials
 from service.adapters.failpoints import Failpoints, exchange_step
 from service.adapters.kafka_consumer import KafkaEventSource
 from service.adapters.kafka_publisher import KafkaPublisher
-from service.adapters.ledger_sqlite import SqliteLedger
+from service.adapters.ledger_sqlite.ledger import SqliteLedger
 from service.adapters.logs import register_secret
 from service.adapters.metrics import MeteredTelemetry
 from service.adapters.quota_slots import SlotQuota

@@ -76,9 +76,9 @@ def run(
 ) -> None:
     """Run a server until SIGTERM or Ctrl-C: take events in, provision, tell outcomes, serve the HTTP API."""
     settings = settings_or_exit(config, needs_accounts=True)
+    from service.adapters.ledger_sql.migrations import MigrationError
     from service.adapters.logs import configure_logging
     from service.adapters.metrics import MeteredTelemetry
-    from service.adapters.migrations import MigrationError
     from service.application.ports import UnavailableError
     from service.entrypoints.worker import run_worker
 
@@ -137,8 +137,8 @@ def migrate(
 ) -> None:
     """Bring the ledger's schema up to date, while no server has it. A starting server does so by itself."""
     settings = settings_or_exit(config)
-    from service.adapters import ledger_sqlite_file as ledger
-    from service.adapters.migrations import MigrationError
+    from service.adapters.ledger_sql.migrations import MigrationError
+    from service.adapters.ledger_sqlite import file as ledger
     from service.application.ports import UnavailableError
     from service.entrypoints.public_views import moment
 

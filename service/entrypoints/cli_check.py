@@ -9,11 +9,11 @@ from typing import Final
 
 import aiohttp
 
-from service.adapters import ledger_sqlite_file as ledger_file
 from service.adapters.credentials_none import NoCredentials
 from service.adapters.kafka_topics import look_at_cluster
-from service.adapters.ledger_sqlite_file import LedgerLockedError
-from service.adapters.migrations import MigrationError
+from service.adapters.ledger_sql.migrations import MigrationError
+from service.adapters.ledger_sqlite import file as ledger_file
+from service.adapters.ledger_sqlite.file import LedgerLockedError
 from service.adapters.system_clock import SystemClock
 from service.application.ports import Send, UnavailableError, VendorClient
 from service.domain.account import Account

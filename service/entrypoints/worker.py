@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from service.adapters.ledger_sqlite_file import LedgerLockedError
+from service.adapters.ledger_sqlite.file import LedgerLockedError
 from service.adapters.metrics import MeteredTelemetry
 from service.adapters.system_clock import SystemClock
 from service.application.ports import Ledger, UnavailableError

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from service.adapters import ledger_sqlite_file as ledger
+from service.adapters.ledger_sqlite import file as ledger
 from service.entrypoints.cli import app
 from service.entrypoints.cli_sandbox import APP, HUAWEI_KEY, HUAWEI_SECRET, TENCENT_ID, TENCENT_KEY, TRYING
 from service.sandbox.server import RunningSandbox, start_sandbox

@@ -15,7 +15,7 @@ from typing import Any, Self
 import aiohttp
 import pytest
 
-from service.adapters.ledger_sqlite import SqliteLedger
+from service.adapters.ledger_sqlite.ledger import SqliteLedger
 from service.domain.ledger_state import Changes, Keys
 from service.vendors.tencent_ccc.account import TencentCccAccount
 from tests.builders import make_command, make_plan

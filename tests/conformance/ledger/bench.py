@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from service.adapters.ledger_sqlite import SqliteLedger
+from service.adapters.ledger_postgres.ledger import PostgresLedger
+from service.adapters.ledger_sqlite.ledger import SqliteLedger
+from service.adapters.system_clock import SystemClock
 from service.application.ports import Claim, ClaimRoom, Ledger
 from service.domain.command import Attempt, Command, CommandState, HistoryRow, Lane, Session
 from service.domain.ledger_state import Changes, Hold, HoldKind, Keys, Known, OutboxMessage
@@ -64,6 +66,32 @@ class SqliteBench:
 
     async def close(self) -> None:
         await self._sqlite.close()
+
+
+class PostgresBench:
+    def __init__(self, url: str, ledger: PostgresLedger) -> None:
+        self._url, self._postgres = url, ledger
+
+    @classmethod
+    async def open(cls, url: str) -> PostgresBench:
+        return cls(url, await open_postgres(url))
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._postgres
+
+    async def reopen(self) -> Ledger:
+        await self._postgres.close()
+        self._postgres = await open_postgres(self._url)
+        return self._postgres
+
+    async def close(self) -> None:
+        await self._postgres.close()
+
+
+async def open_postgres(url: str, *, session_seconds: float = 60.0) -> PostgresLedger:
+    """One process's ledger in a database that others may use as well."""
+    return await PostgresLedger.open(url, clock=SystemClock(), session_seconds=session_seconds)
 
 
 async def put(ledger: Ledger, **changes: Any) -> Changes:

@@ -14,8 +14,8 @@ import pytest
 import structlog
 from typer.testing import CliRunner, Result
 
-from service.adapters import ledger_sqlite_file as ledger
-from service.adapters.ledger_sqlite_file import FileLock
+from service.adapters.ledger_sqlite import file as ledger
+from service.adapters.ledger_sqlite.file import FileLock
 from service.entrypoints import cli
 from service.entrypoints.cli import app
 

@@ -7,13 +7,10 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from service.adapters import ledger_sqlite_claims as claims
-from service.adapters import ledger_sqlite_file as file
-from service.adapters import ledger_sqlite_listings as listings
-from service.adapters import ledger_sqlite_state as state
-from service.adapters.ledger_gate import Turns
-from service.adapters.ledger_sqlite_thread import LedgerThread
-from service.adapters.ledger_wakeups import Wakeups, touched_by
+from service.adapters.ledger_sql.gate import Turns
+from service.adapters.ledger_sql.wakeups import Wakeups, touched_by
+from service.adapters.ledger_sqlite import claims, file, listings, state
+from service.adapters.ledger_sqlite.thread import LedgerThread
 from service.application.ports import Claim, ClaimRoom, CommandQuery, CommandStory
 from service.domain.command import Command, Plan, Session
 from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage

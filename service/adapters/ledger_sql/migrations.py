@@ -44,7 +44,7 @@ class MigrationStatus:
 
 def available(dialect: str) -> tuple[Migration, ...]:
     """The migrations that ship for a dialect (a folder of `ledger_sql`), in their order."""
-    return read_folder(files("service.adapters").joinpath("ledger_sql", dialect))
+    return read_folder(files("service.adapters.ledger_sql").joinpath(dialect))
 
 
 def read_folder(folder: Traversable) -> tuple[Migration, ...]:

@@ -69,16 +69,17 @@ def page_of(room: ClaimRoom) -> int:
     return room.room * 4 + 50
 
 
-def take_in_turn(room: ClaimRoom, queues: Mapping[str, Iterator[Command]], gate: Gate, turns: Turns) -> list[Command]:
-    """One command of each account's queue in turn, until the room is full; no subject or resource twice.
+def take_in_turn(
+    room: ClaimRoom, queues: Mapping[str, Iterator[Command]], gate: Gate, turns: Turns, busy: set[str]
+) -> list[Command]:
+    """One command of each account's queue in turn, until the room is full; nothing of a subject or resource in `busy`.
 
-    The turn goes on where the last call stopped.
+    What is taken makes its own busy. The turn goes on where the last call stopped.
     """
     key = room_key(room)
     last = turns.last.get(key, "")
     names = sorted(queues, key=lambda name: (name <= last, name))
     taken: list[Command] = []
-    busy: set[str] = set()
     while names and len(taken) < room.room:
         for name in list(names):
             command = next((c for c in queues[name] if not busy & {c.subject, c.resource} and gate.passes(c)), None)

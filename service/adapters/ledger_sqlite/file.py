@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.adapters import migrations
-from service.adapters.migrations import Applied, Migration, MigrationError, MigrationStatus
+from service.adapters.ledger_sql import migrations
+from service.adapters.ledger_sql.migrations import Applied, Migration, MigrationError, MigrationStatus
 from service.application.ports import UnavailableError
 
 OLDEST_SQLITE = (3, 38, 0)  # STRICT tables (3.37) and unixepoch() (3.38)

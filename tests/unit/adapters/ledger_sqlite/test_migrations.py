@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from service.adapters import ledger_sqlite_file as file
-from service.adapters import migrations
-from service.adapters.ledger_sqlite import SqliteLedger
-from service.adapters.migrations import Migration, MigrationError
+from service.adapters.ledger_sql import migrations
+from service.adapters.ledger_sql.migrations import Migration, MigrationError
+from service.adapters.ledger_sqlite import file
+from service.adapters.ledger_sqlite.ledger import SqliteLedger
 
 
 @pytest.fixture

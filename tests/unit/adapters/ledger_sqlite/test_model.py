@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.adapters.ledger_sqlite import SqliteLedger
+from service.adapters.ledger_sqlite.ledger import SqliteLedger
 from service.application.ports import ClaimRoom, CommandQuery, Ledger, UnavailableError
 from service.domain.binding import BindingState
 from service.domain.command import CommandState, Lane, PlanState, Session

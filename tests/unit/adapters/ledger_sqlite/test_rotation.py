@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.adapters.ledger_sqlite import SqliteLedger
+from service.adapters.ledger_sqlite.ledger import SqliteLedger
 from service.adapters.metrics import MeteredTelemetry
 from service.bootstrap import open_workplace
 from service.domain.ledger_state import Changes, Keys

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from service.adapters import ledger_rows as rows
-from service.adapters.ledger_sqlite_sql import json_list
+from service.adapters.ledger_sql import rows
+from service.adapters.ledger_sqlite.sql import json_list
 from service.application.ports import CommandQuery, CommandStory
 from service.domain.command import Command, Plan
 from service.domain.ledger_state import OutboxMessage

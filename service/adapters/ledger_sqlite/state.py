@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from service.adapters import ledger_rows as rows
-from service.adapters.ledger_sqlite_sql import insert, json_list, upsert
+from service.adapters.ledger_sql import rows
+from service.adapters.ledger_sqlite.sql import insert, json_list, upsert
 from service.application.ports import LostClaimError
 from service.domain.binding import Binding
 from service.domain.command import Command, Plan, PlanState

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -24,6 +24,15 @@ from service.domain.ledger_state import Act, DeadLetter, EventKey, Fact, Hold, H
 from service.domain.outcome import ErrorClass, Failure, Json
 
 Row = tuple[Any, ...]
+
+
+class Cells(Protocol):
+    """A row as a driver gives it back."""
+
+    def __getitem__(self, place: int, /) -> Any:
+        """One column."""
+        ...
+
 
 PLAN = (
     "id, epoch, state, event_source, event_id, event_type, event_time, event_key, event_subject, topic,"
@@ -87,7 +96,7 @@ def plan_row(plan: Plan) -> Row:
     )  # fmt: skip
 
 
-def plan(row: Row) -> Plan:
+def plan(row: Cells) -> Plan:
     """Back from the columns of PLAN."""
     return Plan(
         id=row[0],
@@ -127,7 +136,7 @@ def command_row(command: Command) -> Row:
     )  # fmt: skip
 
 
-def command(row: Row) -> Command:
+def command(row: Cells) -> Command:
     """Back from the columns of COMMAND."""
     return Command(
         id=row[0],
@@ -183,7 +192,7 @@ def attempt_row(attempt: Attempt) -> Row:
     )
 
 
-def attempt(row: Row) -> Attempt:
+def attempt(row: Cells) -> Attempt:
     """Back from the columns of ATTEMPT."""
     return Attempt(
         command_id=row[0],
@@ -204,7 +213,7 @@ def history_row(change: HistoryRow) -> Row:
     return (change.command_id, change.epoch, change.at, change.before, change.after, change.cause, change.actor)
 
 
-def history(row: Row) -> HistoryRow:
+def history(row: Cells) -> HistoryRow:
     """Back from the columns of HISTORY."""
     return HistoryRow(
         command_id=row[0],
@@ -227,7 +236,7 @@ def binding_row(binding: Binding) -> Row:
     )  # fmt: skip
 
 
-def binding(row: Row) -> Binding:
+def binding(row: Cells) -> Binding:
     """Back from the columns of BINDING."""
     return Binding(
         subject=row[0],
@@ -249,7 +258,7 @@ def fact_row(fact: Fact) -> Row:
     return (fact.id, fact.subject, fact.kind, fact.apply_id, fact.reason, fact.received_at, fact.taken_by)
 
 
-def fact(row: Row) -> Fact:
+def fact(row: Cells) -> Fact:
     """Back from the columns of FACT."""
     return Fact(
         id=row[0],
@@ -271,7 +280,7 @@ def hold_row(hold: Hold) -> Row:
     )  # fmt: skip
 
 
-def hold(row: Row) -> Hold:
+def hold(row: Cells) -> Hold:
     """Back from the columns of HOLD."""
     return Hold(
         id=row[0],
@@ -295,7 +304,7 @@ def outbox_row(message: OutboxMessage) -> Row:
     return (m.id, m.topic, m.key, m.value, to_json(headers), m.order_by, m.created_at)
 
 
-def outbox(row: Row) -> OutboxMessage:
+def outbox(row: Cells) -> OutboxMessage:
     """Back from the columns of OUTBOX followed by seq."""
     headers: Sequence[tuple[str, str | None]] = orjson.loads(row[4])
     return OutboxMessage(

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from service.adapters import ledger_rows as rows
-from service.adapters.ledger_gate import START, Gate, RoomKey, Turns, page_of, room_key, take_in_turn
-from service.adapters.ledger_sqlite_sql import json_list
-from service.adapters.ledger_sqlite_state import SELECT_PLANS, is_open, load_bindings
+from service.adapters.ledger_sql import rows
+from service.adapters.ledger_sql.gate import START, Gate, RoomKey, Turns, page_of, room_key, take_in_turn
+from service.adapters.ledger_sqlite.sql import json_list
+from service.adapters.ledger_sqlite.state import SELECT_PLANS, is_open, load_bindings
 from service.application.ports import Claim, ClaimRoom, SessionEndedError
 from service.domain.command import Command, CommandState, Session
 from service.domain.ledger_state import Hold, Known
@@ -202,7 +202,7 @@ def _fill(connection: sqlite3.Connection, turns: Turns, gate: Gate, now: float, 
         )
         for name in accounts
     }
-    return take_in_turn(room, queues, gate, turns)
+    return take_in_turn(room, queues, gate, turns, set())
 
 
 def _waiting_accounts(connection: sqlite3.Connection, key: RoomKey) -> Iterator[str]:

@@ -11,12 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from service.adapters import ledger_rows as rows
-from service.adapters import ledger_sqlite_claims as claims
-from service.adapters import ledger_sqlite_file as file
-from service.adapters import ledger_sqlite_listings as listings
-from service.adapters import ledger_sqlite_state as state
-from service.adapters.ledger_sqlite import SqliteLedger
+from service.adapters.ledger_sql import rows
+from service.adapters.ledger_sqlite import claims, file, listings, state
+from service.adapters.ledger_sqlite.ledger import SqliteLedger
 from service.application.ports import ClaimRoom
 from service.domain.command import CommandState, Lane, PlanState
 from service.domain.ledger_state import Changes, Keys, Known

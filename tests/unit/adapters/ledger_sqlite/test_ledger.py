@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from service.adapters.ledger_sqlite import SqliteLedger
-from service.adapters.ledger_sqlite_file import FileLock, LedgerLockedError
+from service.adapters.ledger_sqlite.file import FileLock, LedgerLockedError
+from service.adapters.ledger_sqlite.ledger import SqliteLedger
 from service.application.ports import UnavailableError
 from service.domain.ledger_state import Act, Changes, Keys, Known
 from tests.builders import NOW, make_event, make_plan
@@ -276,7 +276,7 @@ async def test_closing_finishes_what_waits_and_folds_the_log_into_the_file(path:
 ROOT = Path(__file__).parents[3]
 WRITER = """
 import asyncio, sys
-from service.adapters.ledger_sqlite import SqliteLedger
+from service.adapters.ledger_sqlite.ledger import SqliteLedger
 from service.domain.ledger_state import Changes, Keys
 from tests.builders import make_event
 

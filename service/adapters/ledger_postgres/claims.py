@@ -1,0 +1,287 @@
+"""Sessions, claims, holds and slots in PostgreSQL: who may run what, and when it may be sent."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Final
+
+from service.adapters.ledger_postgres.connection import Connection, Transaction
+from service.adapters.ledger_postgres.sql import NOW
+from service.adapters.ledger_postgres.state import SELECT_PLANS, load_bindings, lock, standing
+from service.adapters.ledger_sql import rows
+from service.adapters.ledger_sql.gate import START, Gate, Turns, room_key, take_in_turn
+from service.application.ports import Claim, ClaimRoom, SessionEndedError
+from service.domain.command import Command, CommandState, Session
+from service.domain.ledger_state import Hold, Known
+
+CLAIMS: Final = frozenset({"claims"})
+"""One process of the fleet claims at a time: two claims beside each other could take work of one subject."""
+LOOK_PAST: Final = 50  # blocked commands of an account that one claim looks past, beyond what fits into the room
+
+CLAIMABLE: Final = "state IN ('pending', 'waiting', 'in_doubt')"
+WAITS: Final = f"due_at IS NOT NULL AND owner IS NULL AND {CLAIMABLE}"
+END_SESSIONS = f"""
+UPDATE sessions SET ended_at = {NOW}
+WHERE fence IN (
+    SELECT fence FROM sessions WHERE ended_at IS NULL AND (owner = $1 OR expires_at <= {NOW}) ORDER BY fence FOR UPDATE
+) RETURNING fence
+"""  # noqa: S608
+END_SESSION = f"UPDATE sessions SET ended_at = {NOW} WHERE fence = $1 AND ended_at IS NULL RETURNING fence"  # noqa: S608
+INSERT_SESSION = f"""
+INSERT INTO sessions (owner, started_at, expires_at) VALUES ($1, {NOW}, {NOW} + $2) RETURNING fence
+"""  # noqa: S608
+PROLONG_SESSION = f"""
+UPDATE sessions SET expires_at = {NOW} + $2 WHERE fence = $1 AND ended_at IS NULL RETURNING fence
+"""  # noqa: S608
+COUNT_SESSIONS = "SELECT count(*) FROM sessions WHERE ended_at IS NULL"
+FREE_CLAIMED = f"UPDATE commands SET owner = NULL WHERE owner = ANY($1::bigint[]) AND {CLAIMABLE}"  # noqa: S608
+RELEASE_COMMANDS = f"UPDATE commands SET owner = NULL WHERE id = ANY($1::text[]) AND owner = $2 AND {CLAIMABLE}"  # noqa: S608
+RELEASE_OTHERS = f"UPDATE commands SET owner = NULL WHERE owner = $1 AND {CLAIMABLE} AND id <> ALL($2::text[])"  # noqa: S608
+SELECT_ORPHANS = f"""
+SELECT {rows.COMMAND} FROM commands AS c
+WHERE state = 'in_flight' AND NOT EXISTS (SELECT 1 FROM sessions AS s WHERE s.fence = c.owner AND s.ended_at IS NULL)
+ORDER BY order_at, arrival, step_no, id
+"""  # noqa: S608
+SELECT_NEXT_DUE = f"SELECT min(due_at) FROM commands WHERE {WAITS} AND due_at > $1"  # noqa: S608
+# The accounts that have anything waiting in each room, by hops through the index.
+SELECT_ACCOUNTS = f"""
+WITH RECURSIVE hops AS (
+    SELECT r.nth, r.quota_group, r.operation, r.lane, ''::text COLLATE "C" AS account
+    FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS r(quota_group, operation, lane, nth)
+    UNION ALL
+    SELECT h.nth, h.quota_group, h.operation, h.lane, (
+        SELECT c.account FROM commands AS c
+        WHERE {WAITS} AND c.quota_group = h.quota_group AND c.operation = h.operation AND c.lane = h.lane
+            AND c.account > h.account
+        ORDER BY c.account LIMIT 1
+    ) FROM hops AS h WHERE h.account IS NOT NULL
+)
+SELECT nth - 1, account FROM hops WHERE account <> '' ORDER BY nth, account
+"""  # noqa: S608
+# Unfinished work `b` stands in the way of `c` while it is busy, or is an earlier step of the same plan, or belongs
+# to another plan that has begun or comes earlier (and is effective). A plan that has begun waits for no other plan
+# that is not busy: whoever was parked behind it would wait for ever. For the same reason parked work stands in nobody's
+# way: what it waits for does, or it waits for `c` itself, which was claimed when it came and then handed back unsent.
+BEGUN = "EXISTS (SELECT 1 FROM commands AS p WHERE p.plan_id = {}.plan_id AND (p.owner IS NOT NULL OR p.attempts > 0))"
+STANDS_IN_THE_WAY = f"""
+    b.live AND b.id <> c.id AND b.state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
+    AND (
+        b.owner IS NOT NULL OR b.state IN ('in_flight', 'in_doubt')
+        OR (b.plan_id = c.plan_id AND b.step_no < c.step_no)
+        OR (
+            b.plan_id <> c.plan_id AND NOT {BEGUN.format("c")}
+            AND (
+                ((b.order_at, b.arrival) < (c.order_at, c.arrival)
+                 AND (b.effective_at IS NULL OR b.effective_at <= $1)
+                 AND NOT EXISTS (SELECT 1 FROM commands AS p
+                                 WHERE p.plan_id = b.plan_id AND p.state = 'waiting' AND p.cause = 'earlier_work'))
+                OR {BEGUN.format("b")}
+            )
+        )
+    )
+"""  # noqa: S608
+IN_THE_WAY = f"""(
+    EXISTS (SELECT 1 FROM commands AS b WHERE b.subject = c.subject AND {STANDS_IN_THE_WAY})
+    OR EXISTS (SELECT 1 FROM commands AS b WHERE b.resource = c.resource AND {STANDS_IN_THE_WAY})
+)"""  # noqa: S608
+# One page of the due commands of each account in its room, oldest first, each with whether something is in its way.
+SELECT_DUE = f"""
+SELECT {rows.COMMAND}, {IN_THE_WAY}, nth - 1
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::float8[], $7::bigint[], $8::integer[], $9::integer[])
+    WITH ORDINALITY AS r(in_group, of_operation, in_lane, of_account, from_due, from_arrival, from_step, page, nth)
+CROSS JOIN LATERAL (
+    SELECT * FROM commands
+    WHERE {WAITS} AND quota_group = r.in_group AND operation = r.of_operation AND lane = r.in_lane
+        AND account = r.of_account AND due_at <= $1
+        AND (due_at, arrival, step_no) > (r.from_due, r.from_arrival, r.from_step)
+    ORDER BY due_at, arrival, step_no LIMIT r.page
+) AS c
+ORDER BY nth, due_at, arrival, step_no
+"""  # noqa: S608
+# What others have locked is left to the next claim.
+TAKE = f"""
+UPDATE commands AS c SET owner = $1, claims = claims + 1
+FROM (SELECT id AS free FROM commands WHERE id = ANY($2::text[]) AND {WAITS} AND due_at <= $3
+      ORDER BY id FOR UPDATE SKIP LOCKED) AS f
+WHERE c.id = f.free RETURNING {rows.COMMAND}
+"""  # noqa: S608
+SELECT_STANDING = f"SELECT {rows.HOLD} FROM holds WHERE released_at IS NULL ORDER BY id"  # noqa: S608
+# Unfinished probes that time makes runnable, each with whether something stands in its way.
+SELECT_PROBES = f"""
+SELECT {rows.COMMAND}, {IN_THE_WAY} FROM commands AS c
+WHERE c.id = ANY($2::text[]) AND c.due_at IS NOT NULL AND c.state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
+ORDER BY c.due_at, c.arrival, c.step_no
+"""  # noqa: S608
+MATCHES = """
+    ($1::text IS NULL OR c.account = $1) AND ($2::text IS NULL OR c.operation = $2)
+    AND ($3::text IS NULL OR c.subject = $3) AND ($4::text IS NULL OR c.resource = $4)
+"""
+IS_UNDER_WAY = f"""
+SELECT EXISTS (SELECT 1 FROM commands AS c WHERE c.owner IS NOT NULL AND c.{CLAIMABLE} AND {MATCHES})
+    OR EXISTS (SELECT 1 FROM commands AS c WHERE c.state = 'in_flight' AND {MATCHES})
+"""  # noqa: S608
+REGROUP_COMMANDS = """
+UPDATE commands AS c SET quota_group = g.quota_group
+FROM unnest($1::text[], $2::text[]) AS g(account, quota_group)
+WHERE c.live AND c.state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
+    AND c.account = g.account AND c.quota_group <> g.quota_group
+"""
+
+
+def affected(status: str) -> int:
+    """How many rows a statement changed, from what PostgreSQL says of it: `UPDATE 3`."""
+    return int(status.rpartition(" ")[2])
+
+
+async def open_session(transaction: Transaction, owner: str, seconds: float) -> Session:
+    """End the owner's session before it, and those whose time is over; start anew."""
+    connection = transaction.connection
+    await lock(transaction, CLAIMS)
+    ended = [row[0] for row in await connection.fetch(END_SESSIONS, owner)]
+    await connection.execute(FREE_CLAIMED, ended)
+    return Session(await connection.fetchval(INSERT_SESSION, owner, seconds), owner)
+
+
+async def keep_session(transaction: Transaction, session: Session, seconds: float) -> tuple[int, int]:
+    """Prolong it and end those whose time is over: how many are open, and how many were ended."""
+    connection = transaction.connection
+    if await connection.fetchval(PROLONG_SESSION, session.fence, seconds) is None:
+        raise SessionEndedError(session)
+    ended = [row[0] for row in await connection.fetch(END_SESSIONS, "")]
+    if ended:
+        await connection.execute(FREE_CLAIMED, ended)
+    return await connection.fetchval(COUNT_SESSIONS), len(ended)
+
+
+async def end_session(transaction: Transaction, session: Session) -> None:
+    """End it and free what it had claimed and not marked."""
+    if await transaction.connection.fetchval(END_SESSION, session.fence) is not None:
+        await transaction.connection.execute(FREE_CLAIMED, [session.fence])
+
+
+async def orphans(connection: Connection) -> list[Command]:
+    """Commands in flight that no standing session owns, oldest work first."""
+    return [rows.command(row) for row in await connection.fetch(SELECT_ORPHANS)]
+
+
+async def release(connection: Connection, session: Session, command_ids: Sequence[str]) -> int:
+    """Hand back what this session claimed and did not mark; how many."""
+    return affected(await connection.execute(RELEASE_COMMANDS, list(command_ids), session.fence))
+
+
+async def release_others(connection: Connection, session: Session, command_ids: Collection[str]) -> int:
+    """Hand back what this session claimed and did not mark, but for these; how many."""
+    return affected(await connection.execute(RELEASE_OTHERS, session.fence, list(command_ids)))
+
+
+async def regroup(connection: Connection, groups: Mapping[str, str]) -> int:
+    """Let unfinished commands pay to their account's present quota group; how many changed."""
+    return affected(await connection.execute(REGROUP_COMMANDS, list(groups), list(groups.values())))
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """What was found for one call of `claim`: by room its accounts' free commands, oldest first; and the probes."""
+
+    free: Mapping[int, Mapping[str, list[Command]]]
+    probes: Sequence[Command]
+
+
+async def claim(
+    transaction: Transaction, turns: Turns, session: Session, now: float, rooms: Sequence[ClaimRoom]
+) -> list[Claim]:
+    """Fill the rooms one after another; raises SessionEndedError."""
+    await lock(transaction, CLAIMS)
+    if not await standing(transaction, [session.fence]):
+        raise SessionEndedError(session)
+    connection = transaction.connection
+    rooms = [room for room in rooms if room.room > 0]
+    gate, probes = await _open_gate(connection, now)
+    due = _Due(await _free(connection, turns, gate, now, rooms), [p for p in probes if _is_due(p, now)])
+    chosen: list[Command] = []
+    busy: set[str] = set()
+    for nth, room in enumerate(rooms):
+        chosen += take_in_turn(room, _queues(due, nth, room), gate, turns, busy)
+    return await _take(connection, session, now, chosen)
+
+
+async def _take(connection: Connection, session: Session, now: float, chosen: Sequence[Command]) -> list[Claim]:
+    """Those of the chosen that are still free and that nobody else has locked, each with its plan and binding."""
+    if not chosen:
+        return []
+    found = await connection.fetch(TAKE, session.fence, [command.id for command in chosen], now)
+    taken = {row[0]: rows.command(row) for row in found}
+    plans = await connection.fetch(SELECT_PLANS, sorted({command.plan_id for command in taken.values()}))
+    by_id = {row[0]: rows.plan(row) for row in plans}
+    known = Known(bindings=tuple(await load_bindings(connection, {c.subject for c in taken.values()}, ())))
+    return [
+        Claim(command=command, plan=by_id[command.plan_id], binding=known.binding_of(command.subject))
+        for command in (taken[one.id] for one in chosen if one.id in taken)
+    ]
+
+
+def _queues(due: _Due, nth: int, room: ClaimRoom) -> dict[str, Iterator[Command]]:
+    """By account: its probes, then what is free, oldest first."""
+    free = due.free.get(nth, {})
+    mine = [p for p in due.probes if (p.quota_group, p.operation, str(p.lane)) == room_key(room)]
+    return {name: chain([p for p in mine if p.account == name], commands) for name, commands in free.items()}
+
+
+async def _free(
+    connection: Connection, turns: Turns, gate: Gate, now: float, rooms: Sequence[ClaimRoom]
+) -> dict[int, dict[str, list[Command]]]:
+    """A page of each account's due commands that nothing stands in the way of, by room; probes come by their ids."""
+    keys = [room_key(room) for room in rooms]
+    waiting = await connection.fetch(SELECT_ACCOUNTS, *([key[part] for key in keys] for part in range(3)))
+    free: dict[int, dict[str, list[Command]]] = defaultdict(dict)
+    pages: list[tuple[Any, ...]] = []
+    for nth, account in waiting:
+        free[nth][account] = []
+        if not gate.shuts(account, rooms[nth].operation):
+            place = turns.places.pop((keys[nth], account), START)
+            pages.append((*keys[nth], account, *place, rooms[nth].room + LOOK_PAST, nth))
+    if not pages:
+        return free
+    *columns, numbers = zip(*pages, strict=True)
+    left = [page[-2] for page in pages]
+    for row in await connection.fetch(SELECT_DUE, now, *columns):
+        page = row[-1]
+        command, left[page] = rows.command(row), left[page] - 1
+        if not row[-2] and command.id not in gate.probes:
+            free[numbers[page]][command.account].append(command)
+        if left[page] == 0:
+            place = (command.due_at or 0.0, command.order.arrival, command.step_no)
+            turns.places[keys[numbers[page]], command.account] = place
+    return free
+
+
+def _is_due(probe: Command, now: float) -> bool:
+    """Whether a probe could be claimed now."""
+    claimable = probe.owner is None and probe.state is not CommandState.IN_FLIGHT
+    return claimable and probe.due_at is not None and probe.due_at <= now
+
+
+async def _open_gate(connection: Connection, now: float) -> tuple[Gate, list[Command]]:
+    """The gate as it stands before anything is claimed, and the probes that nothing stands in the way of.
+
+    A probe is lost when it has ended, or can't be claimed in time because something stands in its way. Nothing is
+    let through in its place while anything of the hold's scope is under way.
+    """
+    holds = [rows.hold(row) for row in await connection.fetch(SELECT_STANDING)]
+    gate = Gate(probes=frozenset(hold.probe for hold in holds if hold.probe is not None))
+    if not holds:
+        return gate, []
+    found = await connection.fetch(SELECT_PROBES, now, sorted(gate.probes))
+    fit = {row[0]: rows.command(row) for row in found if not row[-1]}
+    for hold in holds:
+        lost = hold.probe is not None and hold.probe not in fit
+        (gate.ajar if lost and not await _is_under_way(connection, hold) else gate.closed).append(hold)
+    return gate, list(fit.values())
+
+
+async def _is_under_way(connection: Connection, hold: Hold) -> bool:
+    scope = (hold.account, hold.operation, hold.subject, hold.resource)
+    return bool(await connection.fetchval(IS_UNDER_WAY, *scope))

@@ -1,0 +1,57 @@
+"""PostgreSQL's ways of saying what the ledger's statements say: whole batches of rows as one array for each column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar
+
+from service.adapters.ledger_sql.rows import Row
+
+T = TypeVar("T")
+
+WHOLE: Final = frozenset(
+    {
+        "epoch", "step_no", "attempts", "retries", "number", "generation", "size", "waiting_told", "create_sent",
+        "claims", '"partition"',
+    }
+)  # fmt: skip
+LARGE: Final = frozenset({'"offset"', "order_revision", "order_at", "arrival", "owner", "applied_at"})
+BYTES: Final = frozenset({"event_key", '"key"', "value"})
+NOW: Final = "extract(epoch FROM clock_timestamp())::double precision"
+"""The server's clock: the one that a fleet agrees on."""
+
+
+def type_of(column: str) -> str:
+    """A column's type, from its name: what ends in `at` or `seconds` is a time."""
+    if column in WHOLE:
+        return "integer"
+    if column in LARGE:
+        return "bigint"
+    if column in BYTES:
+        return "bytea"
+    return "double precision" if column.endswith(("_at", "_seconds")) or column == "at" else "text"
+
+
+def insert(table: str, columns: str, *more: tuple[str, str]) -> str:
+    """An INSERT of many rows, an array a column; `more` are further columns, each with the expression that fills it."""
+    names = columns.split(", ")
+    arrays = ", ".join(f"${n}::{type_of(name)}[]" for n, name in enumerate(names, start=1))
+    extra = "".join(f", {name}" for name, _ in more)
+    values = "".join(f", {expression}" for _, expression in more)
+    return (
+        f"INSERT INTO {table} ({columns}{extra}) "  # noqa: S608  constants of this package
+        f"SELECT r.*{values} FROM unnest({arrays}) AS r({columns})"
+    )
+
+
+def upsert(table: str, columns: str, key: str, *more: tuple[str, str]) -> str:
+    """The same, replacing rows of the same key."""
+    keys = key.split(", ")
+    names = [*columns.split(", "), *(name for name, _ in more)]
+    news = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
+    return f"{insert(table, columns, *more)} ON CONFLICT ({key}) DO UPDATE SET {news}"
+
+
+def arrays(row: Callable[[T], Row], values: Iterable[T]) -> list[Sequence[Any]]:
+    """The rows' values, column by column."""
+    return list(zip(*map(row, values), strict=True))

@@ -1,0 +1,1 @@
+"""What both ledgers in SQL share: rows, holds, wake-ups, migrations."""

@@ -1,0 +1,369 @@
+"""A ledger that many processes share: each under a session of its own, and nobody in another's way."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
+from typing import Any
+
+import asyncpg
+import pytest
+
+from service.adapters.ledger_postgres.connection import Database
+from service.adapters.ledger_postgres.ledger import PostgresLedger
+from service.application.ports import LostClaimError, SessionEndedError, UnavailableError
+from service.domain.command import Command, CommandState, Session
+from service.domain.ledger_state import Changes, Keys, Known
+from tests.builders import CREATE, GROUP, NOW, make_command, make_event, make_plan
+from tests.conformance.ledger.bench import (
+    claimed,
+    known,
+    message,
+    open_postgres,
+    put,
+    put_work,
+    room,
+    stored,
+)
+from tests.conformance.ledger.test_outbox_and_listings import returns_soon
+from tests.postgres.server import PostgresServer
+
+BRIEF = 0.2  # seconds that a session lasts which is meant to run out
+
+
+class Fleet:
+    """Processes that share a database; each `join` is one more."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.ledgers: list[PostgresLedger] = []
+
+    async def join(self, *, session_seconds: float = 60.0) -> PostgresLedger:
+        ledger = await open_postgres(self.url, session_seconds=session_seconds)
+        self.ledgers.append(ledger)
+        return ledger
+
+
+@pytest.fixture
+async def fleet(postgres_url: str) -> AsyncIterator[Fleet]:
+    fleet = Fleet(postgres_url)
+    yield fleet
+    await asyncio.gather(*(ledger.close() for ledger in fleet.ledgers))
+
+
+@pytest.fixture
+async def a(fleet: Fleet) -> PostgresLedger:
+    return await fleet.join()
+
+
+@pytest.fixture
+async def b(fleet: Fleet, a: PostgresLedger) -> PostgresLedger:
+    return await fleet.join()
+
+
+def work(*numbers: int, **fields: Any) -> list[Command]:
+    return [make_command(make_plan(number), **fields) for number in numbers]
+
+
+async def until_ended(ledger: PostgresLedger, mine: Session, lost: Session) -> None:
+    """Keep a session until the other one has run out."""
+    give_up = time.monotonic() + 10
+    while await ledger.keep_session(mine, NOW) > 1:
+        assert time.monotonic() < give_up
+        await asyncio.sleep(BRIEF / 10)
+
+
+async def test_sessions_of_different_owners_stand_beside_each_other(a: PostgresLedger, b: PostgresLedger) -> None:
+    first, second = await a.open_session("a", NOW), await b.open_session("b", NOW)
+
+    assert (await a.keep_session(first, NOW), await b.keep_session(second, NOW)) == (2, 2)
+
+
+async def test_a_session_ends_with_the_next_of_its_owner_and_what_it_claimed_is_free(
+    a: PostgresLedger, b: PostgresLedger
+) -> None:
+    before = await a.open_session("pod-0", NOW)
+    await put_work(a, *work(1, 2))
+    await claimed(a, before, room(1))
+    after = await b.open_session("pod-0", NOW)
+
+    assert len(await claimed(b, after)) == 2
+    with pytest.raises(SessionEndedError):
+        await a.keep_session(before, NOW)
+    with pytest.raises(SessionEndedError):
+        await a.claim(before, NOW, (room(),))
+
+
+async def test_a_session_that_runs_out_is_ended_by_whoever_keeps_his_own(fleet: Fleet, b: PostgresLedger) -> None:
+    frozen = await fleet.join(session_seconds=BRIEF)
+    lost = await frozen.open_session("frozen", NOW)
+    flying = make_command(make_plan(2), state=CommandState.IN_FLIGHT, owner=lost.fence)
+    await put_work(b, make_command(make_plan(1)), flying)
+    await claimed(frozen, lost)
+    mine = await b.open_session("b", NOW)
+    assert await claimed(b, mine) == []
+    assert list(await b.orphans(mine)) == []
+
+    await until_ended(b, mine, lost)
+
+    assert await claimed(b, mine) == ["plan-000001-0"]
+    assert list(await b.orphans(mine)) == [flying]
+    with pytest.raises(SessionEndedError):
+        await frozen.keep_session(lost, NOW)
+
+
+async def test_a_session_kept_in_time_never_ends_and_one_that_nobody_ended_can_be_kept_late(fleet: Fleet) -> None:
+    late = await fleet.join(session_seconds=BRIEF)
+    session = await late.open_session("late", NOW)
+    await asyncio.sleep(2 * BRIEF)
+
+    assert await late.keep_session(session, NOW) == 1
+
+
+async def test_a_session_ended_in_order_frees_at_once(a: PostgresLedger, b: PostgresLedger) -> None:
+    leaving, staying = await a.open_session("a", NOW), await b.open_session("b", NOW)
+    await put_work(a, *work(1))
+    await claimed(a, leaving)
+
+    await a.end_session(leaving, NOW)
+    await a.end_session(leaving, NOW)
+
+    assert await claimed(b, staying) == ["plan-000001-0"]
+
+
+async def test_a_transaction_of_a_session_that_has_ended_is_refused(a: PostgresLedger, b: PostgresLedger) -> None:
+    session = await a.open_session("pod-0", NOW)
+    await a.transact(Keys(session=session.fence), lambda _: Changes())
+    await b.open_session("pod-0", NOW)
+
+    with pytest.raises(LostClaimError):
+        await a.transact(Keys(session=session.fence), lambda _: Changes())
+
+
+async def test_processes_that_claim_beside_each_other_share_the_work_and_no_subject(fleet: Fleet) -> None:
+    ledgers = [await fleet.join() for _ in range(3)]
+    sessions = [await ledger.open_session(f"pod-{n}", NOW) for n, ledger in enumerate(ledgers)]
+    plans = [make_plan(number, subject=f"agent:realm/{number % 40}") for number in range(1, 121)]
+    await put_work(ledgers[0], *(make_command(plan, resource=f"extension:acme_cn/{plan.id}") for plan in plans))
+
+    found = await asyncio.gather(
+        *(
+            ledger.claim(session, NOW, (room(10),))
+            for ledger, session in zip(ledgers, sessions, strict=True)
+            for _ in range(4)
+        )
+    )
+
+    claims = [claim.command for part in found for claim in part]
+    assert len({command.id for command in claims}) == len(claims) == 40
+    assert len({command.subject for command in claims}) == 40
+
+
+async def test_what_another_transaction_has_locked_is_left_to_the_next_claim(fleet: Fleet, a: PostgresLedger) -> None:
+    session = await a.open_session("a", NOW)
+    await put_work(a, *work(1, 2))
+    connection = await asyncpg.connect(fleet.url)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT 1 FROM commands WHERE id = 'plan-000001-0' FOR UPDATE")
+            assert await claimed(a, session) == ["plan-000002-0"]
+        assert await claimed(a, session) == ["plan-000001-0"]
+    finally:
+        await connection.close()
+
+
+async def test_decisions_about_one_subject_never_run_beside_each_other(a: PostgresLedger, b: PostgresLedger) -> None:
+    command = make_command()
+    await put_work(a, command)
+    keys = Keys(subjects=frozenset({command.subject}), resources=frozenset({command.resource}))
+
+    def count(seen: Known) -> Changes:
+        return Changes(commands=tuple(dataclasses.replace(c, attempts=c.attempts + 1) for c in seen.commands))
+
+    await asyncio.gather(*(ledger.transact(keys, count) for ledger in (a, b) for _ in range(25)))
+
+    assert (await stored(a, command.id)).attempts == 50
+
+
+async def test_a_decision_that_reaches_another_subjects_work_locks_that_as_well(
+    a: PostgresLedger, b: PostgresLedger
+) -> None:
+    """Two subjects share a resource: whoever names one of them changes the other's work too."""
+    shared = [make_command(make_plan(number), resource="extension:acme_cn/1") for number in (1, 2)]
+    await put_work(a, *shared)
+
+    def count(seen: Known) -> Changes:
+        return Changes(commands=tuple(dataclasses.replace(c, attempts=c.attempts + 1) for c in seen.commands))
+
+    by_resource = Keys(resources=frozenset({"extension:acme_cn/1"}))
+    by_subject = Keys(subjects=frozenset({shared[0].subject}), resources=frozenset({"extension:acme_cn/1"}))
+    await asyncio.gather(
+        *(ledger.transact(keys, count) for ledger in (a, b) for keys in (by_resource, by_subject) for _ in range(10))
+    )
+
+    assert [(await stored(a, command.id)).attempts for command in shared] == [40, 40]
+
+
+async def test_arrivals_of_a_fleet_are_unique_and_grow(a: PostgresLedger, b: PostgresLedger) -> None:
+    async def take(ledger: PostgresLedger, number: int) -> int:
+        event = make_event(number)
+        keys = Keys(events=frozenset({(event.source, event.id)}))
+        changes = await ledger.transact(keys, lambda _: Changes(events=(event,)))
+        return changes.events[0].arrival
+
+    arrivals = await asyncio.gather(*(take((a, b)[number % 2], number) for number in range(1, 41)))
+
+    assert sorted(arrivals) == list(range(1, 41))
+
+
+async def test_a_job_that_is_refused_fails_alone(a: PostgresLedger) -> None:
+    orphan = make_command(make_plan(9))
+
+    good, bad, other = await asyncio.gather(
+        put_work(a, make_command(make_plan(1))),
+        put(a, commands=[orphan]),
+        put_work(a, make_command(make_plan(2))),
+        return_exceptions=True,
+    )
+
+    assert (good, other) == (None, None)
+    assert isinstance(bad, ValueError)
+    assert [(await stored(a, f"plan-00000{n}-0")).id for n in (1, 2)] == ["plan-000001-0", "plan-000002-0"]
+
+
+# ---------------------------------------------------------------------- the outbox of a fleet
+
+
+async def test_each_session_sends_what_it_wrote_and_what_ended_ones_left(a: PostgresLedger, b: PostgresLedger) -> None:
+    first, second = await a.open_session("a", NOW), await b.open_session("b", NOW)
+    await put(a, outbox=[message(1, order_by="agent:1")])
+    await put(b, outbox=[message(2, order_by="agent:2")])
+    assert [[m.id for m in await ledger.unpublished(10)] for ledger in (a, b)] == [["message-1"], ["message-2"]]
+
+    await a.end_session(first, NOW)
+
+    assert [m.id for m in await b.unpublished(10)] == ["message-1", "message-2"]
+    assert second.fence > first.fence
+
+
+async def test_messages_about_one_subject_leave_in_their_order_whoever_wrote_them(
+    a: PostgresLedger, b: PostgresLedger
+) -> None:
+    await a.open_session("a", NOW)
+    await b.open_session("b", NOW)
+    await put(a, outbox=[message(1)])
+    await put(b, outbox=[message(2), message(3, order_by="agent:other")])
+    assert [m.id for m in await b.unpublished(10)] == ["message-3"]
+
+    await a.mark_published(["message-1"], NOW)
+
+    assert [m.id for m in await b.unpublished(10)] == ["message-2", "message-3"]
+
+
+async def test_a_commit_wakes_who_waits_in_another_process(a: PostgresLedger, b: PostgresLedger) -> None:
+    waiting = b.subscribe("commands")
+    await waiting()  # what came before
+    await asyncio.sleep(0)
+    task = asyncio.create_task(returns_soon(waiting))
+    await put_work(a, make_command())
+
+    assert await task
+
+
+# ---------------------------------------------------------------------- slots of a fleet
+
+
+async def slots(ledger: PostgresLedger, count: int, spacing: float = 0.5, group: str = GROUP) -> list[float]:
+    first = await ledger.reserve_slots(group, CREATE, count=count, spacing=spacing, not_before=time.time())
+    return [first + nth * spacing for nth in range(count)]
+
+
+async def test_slots_of_a_fleet_lie_apart_and_begin_a_window_ahead(a: PostgresLedger, b: PostgresLedger) -> None:
+    begun = time.time()
+    dealt = [await slots(ledger, count) for ledger, count in ((a, 3), (b, 2), (a, 1), (b, 4))]
+
+    times = sorted(at for part in dealt for at in part)
+    assert times[0] >= begun + 1.0
+    assert all(after - before == pytest.approx(0.5, abs=0.05) for before, after in pairwise(times))
+
+
+async def test_slots_are_remembered_by_the_database(fleet: Fleet, a: PostgresLedger) -> None:
+    last = (await slots(a, 10))[-1]
+    await a.close()
+
+    assert (await slots(await fleet.join(), 1))[0] == pytest.approx(last + 0.5, abs=0.05)
+
+
+async def test_slots_that_seem_far_ahead_were_given_before_the_clock_was_set_back(
+    fleet: Fleet, a: PostgresLedger
+) -> None:
+    await slots(a, 1)
+    connection = await asyncpg.connect(fleet.url)
+    await connection.execute("UPDATE quota_slots SET next_at = next_at + 3600")
+    await connection.close()
+
+    assert (await slots(a, 1))[0] == pytest.approx(time.time() + 1.0, abs=0.2)
+
+
+# ---------------------------------------------------------------------- a database that goes away
+
+
+def losing(when: str) -> Callable[..., Any]:
+    """A `COMMIT` whose connection is lost before or after the server has it."""
+
+    async def commit(self: Database, connection: Any) -> Exception | None:
+        if when == "after":
+            await connection.execute("COMMIT")
+        connection.terminate()
+        return ConnectionResetError()
+
+    return commit
+
+
+async def test_a_commit_whose_reply_was_lost_is_known_to_have_happened(
+    a: PostgresLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await a.open_session("a", NOW)
+    await put_work(a, *work(1, 2))
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "_commit", losing("after"))
+        await put_work(a, make_command(make_plan(3)))
+        claims = await claimed(a, session)
+
+    assert claims == ["plan-000001-0", "plan-000002-0", "plan-000003-0"]
+    assert [(await stored(a, one)).owner for one in claims] == [session.fence] * 3
+
+
+async def test_a_commit_that_never_came_is_known_not_to_have_happened(
+    a: PostgresLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "_commit", losing("before"))
+        with pytest.raises(UnavailableError):
+            await put_work(a, make_command())
+
+    assert await a.story(make_command().id) is None
+
+
+async def test_a_server_that_was_killed_is_used_again_when_it_is_back(own_postgres: PostgresServer) -> None:
+    url = own_postgres.url(own_postgres.create_database())
+    ledger = await open_postgres(url)
+    try:
+        await put_work(ledger, make_command(make_plan(1)))
+        await asyncio.to_thread(own_postgres.crash)
+        with pytest.raises(UnavailableError):
+            await put_work(ledger, make_command(make_plan(2)))
+        with pytest.raises(UnavailableError):
+            await ledger.counts()
+
+        await asyncio.to_thread(own_postgres.start)
+
+        assert (await stored(ledger, "plan-000001-0")).id == "plan-000001-0"
+        assert await known(ledger, plans={"plan-000002"}) == Known()
+        await put_work(ledger, make_command(make_plan(3)))
+        assert (await slots(ledger, 1))[0] >= time.time() + 0.9
+    finally:
+        await ledger.close()
