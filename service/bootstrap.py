@@ -5,13 +5,13 @@ It decides nothing; the ways in run what stands here.
 
 from __future__ import annotations
 
-import math
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import aiohttp
 
@@ -20,6 +20,7 @@ from service.adapters.credentials_none import NoCredentials
 from service.adapters.failpoints import Failpoints, exchange_step
 from service.adapters.kafka_consumer import KafkaEventSource
 from service.adapters.kafka_publisher import KafkaPublisher
+from service.adapters.ledger_postgres.ledger import PostgresLedger
 from service.adapters.ledger_sqlite.ledger import SqliteLedger
 from service.adapters.logs import register_secret
 from service.adapters.metrics import MeteredTelemetry
@@ -31,6 +32,7 @@ from service.application.intake import Intake
 from service.application.outbox_relay import OutboxRelay
 from service.application.ports import Clock, VendorClient
 from service.application.present_reader import BatchingPresentReader
+from service.application.rounds import Pulse, Stopping, keep_going
 from service.application.session_keeper import SessionKeeper
 from service.application.settlement import Settlement
 from service.application.takeover import take_over
@@ -38,12 +40,15 @@ from service.settings import Settings
 from service.vendors.http_exchange import telling_before_writing
 from service.vendors.registry import VENDORS
 
+OpenLedger = SqliteLedger | PostgresLedger
+LOOK_SECONDS: Final = 5.0  # between two looks whether the ledger of a window answers
+
 
 @dataclass(frozen=True, kw_only=True)
 class Workplace:
     """Everything one process works with, opened."""
 
-    ledger: SqliteLedger
+    ledger: OpenLedger
     source: KafkaEventSource
     publisher: KafkaPublisher
     quota: SlotQuota
@@ -92,6 +97,38 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """What a process works with that only answers: the ledger that others work on."""
+
+    ledger: OpenLedger
+    telemetry: MeteredTelemetry
+    clock: Clock
+
+    async def watch(self, stopping: Stopping, pulse: Pulse) -> None:
+        """Look whether the ledger answers, until asked to stop."""
+        await keep_going(
+            self._look, name="window", stopping=stopping, clock=self.clock, telemetry=self.telemetry, pulse=pulse
+        )
+
+    async def _look(self) -> None:
+        await self.ledger.next_due(self.clock.now())
+        self.telemetry.health("ledger", ready=True)
+        await self.clock.sleep(LOOK_SECONDS)
+
+
+@asynccontextmanager
+async def open_window(settings: Settings, telemetry: MeteredTelemetry) -> AsyncIterator[Window]:
+    """Open the ledger alone: no session, no Kafka, no vendor. Raises as `open_workplace`."""
+    clock = SystemClock()
+    ledger = await open_ledger(settings, clock)
+    try:
+        telemetry.health("ledger", ready=True)
+        yield Window(ledger=ledger, telemetry=telemetry, clock=clock)
+    finally:
+        await ledger.close()
+
+
 @dataclass(frozen=True, slots=True)
 class _Site:
     """What everything is built with; what is opened is closed by `opened`, in reverse order."""
@@ -103,9 +140,21 @@ class _Site:
     opened: AsyncExitStack
 
 
-async def _open_ledger(site: _Site) -> SqliteLedger:
+async def open_ledger(settings: Settings, clock: Clock) -> OpenLedger:
+    """The ledger that the settings name, its schema brought up to date. Raises as `open_workplace`."""
+    if settings.is_shared:
+        return await PostgresLedger.open(
+            settings.ledger,
+            password=settings.ledger_secret,
+            clock=clock,
+            session_seconds=settings.session_seconds,
+        )
+    return await SqliteLedger.open(settings.ledger_path)
+
+
+async def _open_ledger(site: _Site) -> OpenLedger:
     """The ledger, its waiting work paying to the accounts' present quota groups."""
-    ledger = await SqliteLedger.open(site.settings.ledger_path)
+    ledger = await open_ledger(site.settings, site.clock)
     site.opened.push_async_callback(ledger.close)
     site.points.within(ledger, open_session="session", claim="claim", reserve_slots="slots")
     site.points.within(ledger, release="release", mark_published="published")
@@ -118,12 +167,12 @@ async def _open_ledger(site: _Site) -> SqliteLedger:
     return ledger
 
 
-async def _open_session(site: _Site, ledger: SqliteLedger, clients: Mapping[str, VendorClient]) -> SessionKeeper:
+async def _open_session(site: _Site, ledger: OpenLedger, clients: Mapping[str, VendorClient]) -> SessionKeeper:
     """This process's session; what ended ones left in flight is put in doubt, now and whenever one ends."""
     keeper = SessionKeeper(
         ledger=ledger,
         owner=f"{socket.gethostname()}:{os.getpid()}",
-        seconds=math.inf,
+        seconds=site.settings.session_seconds,
         clock=site.clock,
         telemetry=site.telemetry,
         take_over=partial(
@@ -141,7 +190,7 @@ async def _open_session(site: _Site, ledger: SqliteLedger, clients: Mapping[str,
 
 
 def _open_quota(
-    site: _Site, ledger: SqliteLedger, clients: Mapping[str, VendorClient]
+    site: _Site, ledger: OpenLedger, clients: Mapping[str, VendorClient]
 ) -> tuple[SlotQuota, BatchingPresentReader]:
     settings = site.settings
     quota = SlotQuota(
@@ -181,7 +230,7 @@ def _open_kafka(site: _Site) -> tuple[KafkaEventSource, KafkaPublisher]:
 
 def _execution(  # noqa: PLR0917 - what execution is made of, each of its own type
     site: _Site,
-    ledger: SqliteLedger,
+    ledger: OpenLedger,
     keeper: SessionKeeper,
     clients: Mapping[str, VendorClient],
     quota: SlotQuota,

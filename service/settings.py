@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import stat
 import types
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import phonenumbers
@@ -22,6 +24,7 @@ from pydantic import (
     SerializeAsAny,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     WrapValidator,
     field_validator,
 )
@@ -61,15 +64,31 @@ from service.settings_sections import (
 )
 from service.vendors.http_exchange import ExchangeLimits
 from service.vendors.registry import VENDORS
+from service.vendors.wire_settings import SecretFile, value_or_file
 
 __all__ = ["Faults", "Settings", "SettingsFault", "load_settings", "section_model"]
 
 SQLITE: Final = "sqlite:///"
+POSTGRES: Final = ("postgresql://", "postgres://")
 
 
 def _fault_at(field: str, message: str) -> ValidationError:
     error = PydanticCustomError("setting", "{message}", {"message": message})
     return ValidationError.from_exception_data("setting", [InitErrorDetails(type=error, loc=(field,), input=None)])
+
+
+def _without_password(url: str) -> str:
+    """PostgreSQL's address; the messages never repeat it."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("not a URL") from None
+    if parts.password is not None or "password" in parse_qs(parts.query):
+        raise ValueError("must not carry a password: set CORDBOARD_LEDGER_PASSWORD, or ledger_password_file")
+    if not parts.path.strip("/") or port == 0:
+        raise ValueError("must be postgresql://user@host:port/database")
+    return url
 
 
 def _by_vendor(value: object, _: object) -> Account:
@@ -97,7 +116,13 @@ class Settings(BaseSettings):
 
     kafka: KafkaSettings = Field(default=KafkaSettings(), description="where events come from and results go")
     ledger: str = Field(
-        default="sqlite:///cordboard.db", description="the ledger: sqlite:///path, from the working folder"
+        default="sqlite:///cordboard.db",
+        description="the ledger: sqlite:///path, from the working folder, for one process; for more "
+        "postgresql://user@host:port/database, with libpq's parameters such as ?sslmode=verify-full",
+    )
+    ledger_password_file: SecretFile | None = Field(default=None, exclude=True, description="file with it")
+    ledger_password: SecretStr | None = Field(
+        default=None, validate_default=True, description="the password of PostgreSQL's user"
     )
     http: HttpSettings = Field(default=HttpSettings(), description="the read-only HTTP API, with health and metrics")
     defaults: dict[str, TopicSettings] = Field(default_factory=dict, description="by topic: what its events leave out")
@@ -125,13 +150,18 @@ class Settings(BaseSettings):
 
     @field_validator("ledger")
     @classmethod
-    def _is_sqlite(cls, ledger: str) -> str:
-        if ledger.startswith(("postgresql:", "postgres:")):
-            raise ValueError("PostgreSQL is not supported yet: use sqlite:///path")
+    def _is_known(cls, ledger: str) -> str:
+        if ledger.startswith(POSTGRES):
+            return _without_password(ledger)
         path = ledger.removeprefix(SQLITE)
         if not ledger.startswith(SQLITE) or not path or path.startswith(":") or path.endswith("/"):
-            raise ValueError("must be sqlite:///path of a file")
+            raise ValueError("must be sqlite:///path of a file, or postgresql://user@host/database")
         return ledger
+
+    @field_validator("ledger_password")
+    @classmethod
+    def _password_from_value_or_file(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        return value_or_file(value, info)
 
     @field_validator("accounts", mode="before")
     @classmethod
@@ -141,9 +171,24 @@ class Settings(BaseSettings):
         return {k: {**v, "name": k} if isinstance(v, dict) else v for k, v in accounts.items()}
 
     @property
+    def is_shared(self) -> bool:
+        """Whether several processes may use the ledger at once."""
+        return self.ledger.startswith(POSTGRES)
+
+    @property
     def ledger_path(self) -> Path:
         """The SQLite file."""
         return Path(self.ledger.removeprefix(SQLITE))
+
+    @property
+    def ledger_secret(self) -> str | None:
+        """The password of PostgreSQL's user."""
+        return None if self.ledger_password is None else self.ledger_password.get_secret_value()
+
+    @property
+    def session_seconds(self) -> float:
+        """How long a process may be silent before another takes its work over; a file has but one."""
+        return self.timing.session_seconds if self.is_shared else math.inf
 
     def planning_policy(self) -> PlanningPolicy:
         """What planning decides by."""
@@ -256,6 +301,7 @@ def _in_order(faults: Sequence[SettingsFault]) -> tuple[SettingsFault, ...]:
 def _secret_names() -> frozenset[str]:
     """Fields that come from the environment or a file of their own, never from the YAML file."""
     models: tuple[type[BaseModel], ...] = (
+        Settings,
         KafkaSecuritySettings,
         *(vendor.account_model for vendor in VENDORS.values()),
     )

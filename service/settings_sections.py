@@ -117,6 +117,9 @@ class TimingSettings(Section):
     shutdown_seconds: float = Field(default=25.0, ge=1, le=600, description="for calls in flight after SIGTERM")
     connect_seconds: float = Field(default=5.0, gt=0, le=60, description="for a connection to a vendor")
     read_seconds: float = Field(default=30.0, gt=0, le=300, description="from there to the last byte of a reply")
+    session_seconds: float = Field(
+        default=15.0, ge=1, le=600, description="with PostgreSQL: silent for longer, and others take the work over"
+    )
     read_lag_seconds: float = Field(default=5.0, ge=0, le=600, description="until a vendor's reads show what it did")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -72,19 +73,33 @@ def _root(
 def run(
     *,
     config: ConfigOption = None,
-    without_api: Annotated[bool, typer.Option("--without-api", help="Serve no HTTP API.")] = False,
+    without_api: Annotated[
+        bool, typer.Option("--without-api", help="Serve no HTTP API; needs a PostgreSQL ledger.")
+    ] = False,
+    api_only: Annotated[
+        bool, typer.Option("--api-only", help="Only serve the HTTP API; needs a PostgreSQL ledger.")
+    ] = False,
 ) -> None:
-    """Run a server until SIGTERM or Ctrl-C: take events in, provision, tell outcomes, serve the HTTP API."""
-    settings = settings_or_exit(config, needs_accounts=True)
+    """Run a server until SIGTERM or Ctrl-C: take events in, provision, tell outcomes, serve the HTTP API.
+
+    With a PostgreSQL ledger any number of servers share the work, and some may serve only one side.
+    """
+    if without_api and api_only:
+        raise stop("give --without-api or --api-only, not both", ExitCode.USAGE)
+    settings = settings_or_exit(config, needs_accounts=not api_only)
+    if (without_api or api_only) and not settings.is_shared:
+        one_side = "--api-only" if api_only else "--without-api"
+        raise stop(f"{one_side} needs a ledger that several servers share: postgresql://…", ExitCode.USAGE)
     from service.adapters.ledger_sql.migrations import MigrationError
     from service.adapters.logs import configure_logging
     from service.adapters.metrics import MeteredTelemetry
     from service.application.ports import UnavailableError
-    from service.entrypoints.worker import run_worker
+    from service.entrypoints.worker import run_api, run_worker
 
     configure_logging(sys.stdout, level=settings.log.level)
     try:
-        code = asyncio.run(run_worker(settings, MeteredTelemetry(), with_api=not without_api))
+        serve = run_api if api_only else partial(run_worker, with_api=not without_api)
+        code = asyncio.run(serve(settings, MeteredTelemetry()))
     except (MigrationError, UnavailableError) as trouble:
         raise stop(str(trouble), ExitCode.FAILED) from None
     except OSError as trouble:
@@ -138,14 +153,15 @@ def migrate(
     """Bring the ledger's schema up to date, while no server has it. A starting server does so by itself."""
     settings = settings_or_exit(config)
     from service.adapters.ledger_sql.migrations import MigrationError
-    from service.adapters.ledger_sqlite import file as ledger
+    from service.adapters.ledger_sqlite.file import LedgerLockedError
     from service.application.ports import UnavailableError
+    from service.entrypoints import ledger_schema
     from service.entrypoints.public_views import moment
 
     try:
-        made = () if status else ledger.migrate(settings.ledger_path)
-        statuses = ledger.status(settings.ledger_path)
-    except ledger.LedgerLockedError as held:
+        made = () if status else ledger_schema.migrate(settings)
+        statuses = ledger_schema.status(settings)
+    except LedgerLockedError as held:
         raise stop(str(held), ExitCode.REFUSED) from None
     except MigrationError as wrong:
         raise stop(str(wrong), ExitCode.FAILED) from None

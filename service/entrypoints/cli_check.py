@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from service.adapters.credentials_none import NoCredentials
 from service.adapters.kafka_topics import look_at_cluster
 from service.adapters.ledger_sql.migrations import MigrationError
-from service.adapters.ledger_sqlite import file as ledger_file
 from service.adapters.ledger_sqlite.file import LedgerLockedError
 from service.adapters.system_clock import SystemClock
 from service.application.ports import Send, UnavailableError, VendorClient
@@ -21,6 +21,7 @@ from service.domain.advice import advise
 from service.domain.outcome import ErrorClass, Failure
 from service.domain.plans import huawei_aicc, tencent_ccc
 from service.domain.wanted import CalledRouteWanted, ExtensionWanted, Wanted
+from service.entrypoints import ledger_schema
 from service.entrypoints.cli_topics import topic_names
 from service.entrypoints.exit_codes import ExitCode
 from service.entrypoints.rendering import Output, show_rows
@@ -98,9 +99,25 @@ def _topics(settings: Settings, present: frozenset[str]) -> Finding:
 
 
 def _ledger(settings: Settings) -> Finding:
+    return _postgres(settings) if settings.is_shared else _sqlite(settings)
+
+
+def _postgres(settings: Settings) -> Finding:
+    where = f"PostgreSQL at {urlsplit(settings.ledger).hostname or 'the default host'}"
+    try:
+        pending = sum(status.applied_at is None for status in ledger_schema.status(settings))
+    except MigrationError as error:
+        return Finding(part="ledger", verdict=FAILED, found=str(error), advice="run the version that made it")
+    except UnavailableError as error:
+        advice = "start it, or correct `ledger` and its password"
+        return Finding(part="ledger", verdict=AWAY, found=f"{where}: {error}", advice=advice)
+    return Finding(part="ledger", verdict=OK, found=f"{where}, {pending} migrations pending" if pending else where)
+
+
+def _sqlite(settings: Settings) -> Finding:
     path = settings.ledger_path
     try:
-        statuses = ledger_file.status(path)
+        statuses = ledger_schema.status(settings)
     except LedgerLockedError:
         return Finding(part="ledger", verdict=OK, found=f"{path} is in use: a server has its lock")
     except MigrationError as error:

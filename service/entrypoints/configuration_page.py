@@ -68,7 +68,8 @@ def render_page() -> str:
 
 def _sections() -> Iterator[str]:
     yield "## Top level\n"
-    yield _rows(iter([_row("ledger", Settings.model_fields["ledger"], ())]))
+    plain = ("ledger", "ledger_password_file", "ledger_password")
+    yield _rows(_row(name, Settings.model_fields[name], ()) for name in plain)
     for name, field in Settings.model_fields.items():
         model = section_model(field.annotation)
         if model is not None:

@@ -8,7 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from aiohttp import web
 
@@ -18,9 +18,11 @@ from service.adapters.system_clock import SystemClock
 from service.application.ports import Ledger, UnavailableError
 from service.application.rounds import FIRST_PAUSE, Stopping, longer_pause
 from service.application.watchdog import Watchdog
-from service.bootstrap import Workplace, open_workplace
+from service.bootstrap import Workplace, open_window, open_workplace
 from service.entrypoints.http_api import build_app
 from service.settings import Settings
+
+T = TypeVar("T")
 
 REFUSED: Final = 5
 KILLED: Final = 1
@@ -75,7 +77,7 @@ async def run_worker(settings: Settings, telemetry: MeteredTelemetry, *, with_ap
     api = partial(serving, front, telemetry, settings) if with_api else nothing
     try:
         async with AsyncExitStack() as opened:
-            place = await _open(opened, settings, telemetry, stopping, api)
+            place = await _open(opened, partial(open_workplace, settings, telemetry), telemetry, stopping, api)
             if place is not None:
                 opened.enter_context(front.showing(place.ledger))
                 await work(place, stopping, shutdown_seconds=settings.timing.shutdown_seconds, watchdog=watchdog)
@@ -99,21 +101,39 @@ def _listen_for_signals(stopping: Stopping, telemetry: MeteredTelemetry) -> None
         asyncio.get_running_loop().add_signal_handler(number, asked)
 
 
+async def run_api(settings: Settings, telemetry: MeteredTelemetry) -> int:
+    """Only answer, about a ledger that workers elsewhere share; until SIGTERM or SIGINT, as `run_worker`."""
+    stopping = Stopping()
+    _listen_for_signals(stopping, telemetry)
+    watchdog = Watchdog(clock=SystemClock(), telemetry=telemetry, policy=settings.liveness_policy())
+    front = Front(stopping=stopping, watchdog=watchdog)
+    async with AsyncExitStack() as opened:
+        place = partial(open_window, settings, telemetry)
+        window = await _open(opened, place, telemetry, stopping, partial(serving, front, telemetry, settings))
+        if window is not None:
+            opened.enter_context(front.showing(window.ledger))
+            telemetry.log("info", "started")
+            await window.watch(stopping, watchdog)
+    telemetry.log("info", "stopped")
+    return 0
+
+
 async def _open(
     opened: AsyncExitStack,
-    settings: Settings,
+    open_place: Callable[[], AbstractAsyncContextManager[T]],
     telemetry: MeteredTelemetry,
     stopping: Stopping,
     api: Callable[[], AbstractAsyncContextManager[object]],
-) -> Workplace | None:
-    """The workplace, with the API beside it; None if asked to stop before the ledger could be opened.
+) -> T | None:
+    """The place, with the API beside it; None if asked to stop before its ledger could be opened.
 
     The ledger is tried before a port is taken: whoever finds it held is told just that.
     """
     pause, serves = FIRST_PAUSE, False
     while not stopping.asked:
+        place: T | None
         try:
-            place = await opened.enter_async_context(open_workplace(settings, telemetry))
+            place = await opened.enter_async_context(open_place())
         except UnavailableError as away:
             telemetry.health(away.part, ready=False, detail=str(away))
             telemetry.count("loop_failures_total", loop="opening", part=away.part)

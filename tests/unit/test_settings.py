@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -192,7 +193,7 @@ TOLD = {
     "kafka.bootstrap_servrs": "did you mean `bootstrap_servers`",
     "kafka.group_id": "quote it",
     "kafka.security": "needs username and password",
-    "ledger": "PostgreSQL is not supported yet",
+    "ledger": "must not carry a password",
 }
 
 
@@ -323,8 +324,43 @@ def test_a_base_url_may_be_plain_http_on_loopback_only(load: Loader) -> None:
 @pytest.mark.parametrize(
     "ledger", ["cordboard.db", "sqlite://x", "sqlite:///", "sqlite:///:memory:", "mysql://x", "sqlite:///d/"]
 )
-def test_a_ledger_is_a_sqlite_file(load: Loader, ledger: str) -> None:
-    assert load.faults({"ledger": ledger})["ledger"] == "must be sqlite:///path of a file"
+def test_a_ledger_is_a_sqlite_file_or_a_postgresql_database(load: Loader, ledger: str) -> None:
+    told = "must be sqlite:///path of a file, or postgresql://user@host/database"
+    assert load.faults({"ledger": ledger})["ledger"] == told
+
+
+@pytest.mark.parametrize(
+    ("ledger", "fault"),
+    [
+        ("postgresql://user:FAKE@host/db", "must not carry a password: set CORDBOARD_LEDGER_PASSWORD"),
+        ("postgresql://host/db?password=FAKE", "must not carry a password"),
+        ("postgresql://user@host", "must be postgresql://user@host:port/database"),
+        ("postgresql://user@host:none/db", "not a URL"),
+    ],
+)
+def test_a_database_is_named_whole_and_without_its_password(load: Loader, ledger: str, fault: str) -> None:
+    told = load.faults({"ledger": ledger})["ledger"]
+    assert told.startswith(fault)
+    assert "FAKE" not in told
+
+
+def test_a_databases_password_comes_from_the_environment_or_a_file_and_is_masked(load: Loader, tmp_path: Path) -> None:
+    url = "postgresql://cordboard@db.example:5432/cordboard?sslmode=verify-full"
+    password = tmp_path / "password"
+    password.write_text("FAKE-password\n")
+    password.chmod(0o600)
+    settings = load.settings({"ledger": url, "ledger_password_file": str(password)})
+
+    assert (settings.is_shared, settings.ledger_secret, settings.session_seconds) == (True, "FAKE-password", 15.0)
+    assert "FAKE-password" not in repr(settings)
+    assert "FAKE-password" in set(settings.secrets())
+    assert "may not stand in this file" in load.faults({"ledger": url, "ledger_password": "x"})["ledger_password"]
+
+
+def test_only_a_database_is_shared(load: Loader) -> None:
+    settings = load.settings({})
+
+    assert (settings.is_shared, settings.session_seconds) == (False, math.inf)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "cordboard.example"])  # noqa: S104 - refused
