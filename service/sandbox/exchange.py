@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from service.sandbox.arrival import Arrival
 from service.sandbox.faults import Draw, FaultRule
 
 
@@ -27,7 +28,7 @@ class Arrived:
     path: str
     headers: Mapping[str, str]
     body: bytes
-    arrival: float
+    arrival: Arrival
     wall: float
 
 

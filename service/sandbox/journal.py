@@ -11,6 +11,8 @@ from typing import IO, Any, Literal, Self
 
 import orjson
 
+from service.sandbox.arrival import Arrival
+
 QuotaVerdict = Literal["accepted", "refused", "not_counted"]
 Reply = Literal["sent", "dropped", "delayed", "late", "truncated"]
 CONSOLE = "console"
@@ -25,6 +27,8 @@ class Entry:
     """Given by the journal, from 1 without gaps."""
     arrival: float
     """Monotonic seconds, comparable between processes of one machine."""
+    unseen: float = 0.0
+    """For so long before that nobody had looked: it may have come that much earlier."""
     wall: float
     """Unix seconds of the arrival, by the real clock."""
     vendor: str
@@ -138,15 +142,16 @@ class OverfullWindow:
 def windows_over_quota(
     entries: Iterable[Entry], quotas: Mapping[str, Mapping[str, int]], *, window: float = 1.0
 ) -> list[OverfullWindow]:
-    """Every window of ``window`` seconds with more arrivals than allowed, whatever became of them.
+    """Every window of ``window`` seconds that held more arrivals than allowed for sure, whatever became of them.
 
+    What the sandbox may have seen late is taken for the caller's best: at its earliest at a window's start.
     ``quotas``: vendor → operation (or ``default``) → requests per second. One finding per window start.
     Requests that could not be attributed to an account are left out.
     """
-    arrivals: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    arrivals: dict[tuple[str, str, str], list[Arrival]] = defaultdict(list)
     for entry in entries:
         if entry.vendor in quotas and entry.account is not None and entry.action is not None:
-            arrivals[entry.vendor, entry.account, entry.action].append(entry.arrival)
+            arrivals[entry.vendor, entry.account, entry.action].append(Arrival(entry.arrival, entry.unseen))
     found = []
     for (vendor, account, action), times in arrivals.items():
         quota = quotas[vendor].get(action, quotas[vendor].get("default"))
@@ -193,12 +198,12 @@ def _ended(applied: dict[tuple[str, str], list[Entry]], natural_key: str) -> lis
     return [finding for finding in ended if len(finding[2]) > 1]
 
 
-def _counts(times: list[float], window: float) -> Iterable[tuple[float, int]]:
-    last = 0
-    for first, start in enumerate(times):
-        while last < len(times) and times[last] - start < window:
+def _counts(arrivals: list[Arrival], window: float) -> Iterable[tuple[float, int]]:
+    for first, start in enumerate(arrivals):
+        last = first
+        while last < len(arrivals) and arrivals[last].at - start.earliest < window:
             last += 1
-        yield start, last - first
+        yield start.at, last - first
 
 
 def _last_seq(path: Path) -> int:

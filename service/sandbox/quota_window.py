@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping
 
+from service.sandbox.arrival import Arrival
+
 WINDOW_SECONDS = 1.0
 _REMEMBERED_SECONDS = 30.0  # far longer than a body takes to arrive
 DEFAULT_QUOTAS: Mapping[str, int] = {"tencent_ccc": 20, "huawei_aicc": 5}
@@ -14,28 +16,33 @@ class QuotaWindow:
     """Accepted arrivals of one account and operation; an arrival exactly one second later is in another window."""
 
     def __init__(self) -> None:
-        self._accepted: list[float] = []
+        self._accepted: list[Arrival] = []
 
-    def admit(self, arrival: float, quota: int) -> bool:
-        """Accept the arrival (monotonic seconds) if no one-second window then holds more than ``quota`` accepted ones.
+    def admit(self, arrival: Arrival, quota: int) -> bool:
+        """Accept the arrival unless some one-second window then holds more than ``quota`` accepted ones for sure.
 
         Requests are judged when their body has been read: arrivals may come slightly out of order, the rule holds.
+        What may have been seen late is taken for the caller's best.
         """
-        self._forget(arrival - _REMEMBERED_SECONDS)
+        self._forget(arrival.at - _REMEMBERED_SECONDS)
         insort(self._accepted, arrival)
         if self._overfull(arrival, quota):
             self._accepted.remove(arrival)
             return False
         return True
 
-    def _overfull(self, arrival: float, quota: int) -> bool:
-        first = bisect_right(self._accepted, arrival - WINDOW_SECONDS)
-        near = self._accepted[first : bisect_left(self._accepted, arrival + WINDOW_SECONDS)]
-        return any(near[i + quota] - near[i] < WINDOW_SECONDS for i in range(len(near) - quota))
+    def _overfull(self, arrival: Arrival, quota: int) -> bool:
+        first = bisect_right(self._accepted, arrival.at - WINDOW_SECONDS, key=_at)
+        near = self._accepted[first : bisect_left(self._accepted, arrival.at + WINDOW_SECONDS, key=_at)]
+        return any(near[i + quota].at - near[i].earliest < WINDOW_SECONDS for i in range(len(near) - quota))
 
     def _forget(self, horizon: float) -> None:
-        if self._accepted and self._accepted[0] < horizon - _REMEMBERED_SECONDS:
-            del self._accepted[: bisect_left(self._accepted, horizon)]
+        if self._accepted and self._accepted[0].at < horizon - _REMEMBERED_SECONDS:
+            del self._accepted[: bisect_left(self._accepted, horizon, key=_at)]
+
+
+def _at(arrival: Arrival) -> float:
+    return arrival.at
 
 
 class QuotaBook:
@@ -60,7 +67,7 @@ class QuotaBook:
         """Every quota in force, in the shape of the configuration."""
         return {vendor: dict(quotas) for vendor, quotas in self._quotas.items()}
 
-    def admit(self, vendor: str, account: str, action: str, *, arrival: float) -> bool:
-        """Judge one arrival (monotonic seconds); an accepted one is remembered."""
+    def admit(self, vendor: str, account: str, action: str, *, arrival: Arrival) -> bool:
+        """Judge one arrival; an accepted one is remembered."""
         window = self._windows.setdefault((vendor, account, action), QuotaWindow())
         return window.admit(arrival, self.quota(vendor, action))

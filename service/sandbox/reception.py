@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from service.sandbox.arrival import Arrival
 from service.sandbox.clock import SandboxClock
 from service.sandbox.exchange import Answer, Arrived, Call, Vendor
 from service.sandbox.faults import Draw, FaultBoard, FaultKind
@@ -28,8 +29,10 @@ class Reception:
         self._journal = journal
         self._clock = clock
 
-    async def serve(self, request: web.Request, vendor_name: str, vendor: Vendor, arrival: float) -> web.StreamResponse:
-        """Handle one request whose head was read at ``arrival`` (monotonic seconds)."""
+    async def serve(
+        self, request: web.Request, vendor_name: str, vendor: Vendor, arrival: Arrival
+    ) -> web.StreamResponse:
+        """Handle one request whose head was read at ``arrival``."""
         arrived = await self._read(request, arrival)
         call = vendor.open(arrived, clock_offset=self._faults.clock_offset(vendor_name, vendor.name_action(arrived)))
         draw, quota, answer = NO_FAULT, self._quota_verdict(call, arrival), call.refusal
@@ -53,11 +56,11 @@ class Reception:
         self._note(arrived, call, NO_FAULT, quota="not_counted", answer=answer, reply="sent")
         return answer
 
-    async def _read(self, request: web.Request, arrival: float) -> Arrived:
+    async def _read(self, request: web.Request, arrival: Arrival) -> Arrived:
         wall = self._clock.wall()
         return arrived_from(request, body=await request.read(), arrival=arrival, wall=wall)
 
-    def _quota_verdict(self, call: Call, arrival: float) -> QuotaVerdict:
+    def _quota_verdict(self, call: Call, arrival: Arrival) -> QuotaVerdict:
         if call.signature != "ok" or call.account is None or call.action is None:
             return "not_counted"
         admitted = self._quotas.admit(call.vendor, call.account, call.action, arrival=arrival)
@@ -79,7 +82,8 @@ class Reception:
         effect = answer.effect
         self._journal.append(
             Entry(
-                arrival=arrived.arrival,
+                arrival=arrived.arrival.at,
+                unseen=arrived.arrival.unseen,
                 wall=arrived.wall,
                 vendor=call.vendor,
                 account=call.account,
@@ -103,7 +107,7 @@ class Reception:
         )
 
 
-def arrived_from(request: web.Request, *, body: bytes, arrival: float, wall: float) -> Arrived:
+def arrived_from(request: web.Request, *, body: bytes, arrival: Arrival, wall: float) -> Arrived:
     """The request without its server."""
     headers: Mapping[str, str] = {name.lower(): value for name, value in request.headers.items()}
     return Arrived(method=request.method, path=request.path, headers=headers, body=body, arrival=arrival, wall=wall)

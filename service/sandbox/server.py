@@ -14,6 +14,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from service.sandbox.administration import Administration
+from service.sandbox.arrival import Arrival
+from service.sandbox.attention import Attention
 from service.sandbox.clock import SandboxClock
 from service.sandbox.configuration import HUAWEI, TENCENT, SandboxConfiguration
 from service.sandbox.faults import FaultBoard
@@ -26,7 +28,7 @@ from service.sandbox.tencent_api import MAX_BODY_BYTES, TencentApi
 
 _CLOSING_SECONDS = 1.0
 _SPARE_BYTES = 2 * 1024 * 1024  # so that the vendor, not the server, says what is too large
-_ARRIVAL = web.RequestKey("arrival", float)
+_ARRIVAL = web.RequestKey("arrival", Arrival)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,7 @@ class RunningSandbox:
     faults: FaultBoard
     quotas: QuotaBook
     administration: Administration
+    attention: Attention
     runner: web.AppRunner
 
     async def close(self) -> None:
@@ -80,6 +83,7 @@ async def start_sandbox(
         faults=parts.faults,
         quotas=parts.quotas,
         administration=parts.administration,
+        attention=parts.attention,
         runner=runner,
     )
 
@@ -91,12 +95,14 @@ class Parts:
     faults: FaultBoard
     quotas: QuotaBook
     administration: Administration
+    attention: Attention
 
 
 def build_application(
     configuration: SandboxConfiguration, journal: Journal, clock: SandboxClock
 ) -> tuple[web.Application, Parts]:
     """The aiohttp application and its parts."""
+    attention = Attention(clock.monotonic)
     quotas, faults = QuotaBook(configuration.quotas), FaultBoard(configuration.faults, seed=configuration.seed)
     tencent, huawei = TencentApi(configuration, clock), HuaweiApi(configuration, clock)
     reception = Reception(quotas=quotas, faults=faults, journal=journal, clock=clock)
@@ -117,14 +123,14 @@ def build_application(
         return await reception.serve(request, HUAWEI, huawei, request[_ARRIVAL])
 
     application = web.Application(
-        middlewares=[_clocked(clock, reception)], client_max_size=MAX_BODY_BYTES + _SPARE_BYTES
+        middlewares=[_clocked(clock, attention, reception)], client_max_size=MAX_BODY_BYTES + _SPARE_BYTES
     )
     application.router.add_post("/", to_tencent)
     application.router.add_post(TOKEN_PATH, to_huawei)
     for action in HUAWEI_OPERATIONS:
         application.router.add_post(ROUTE_PATH + action, to_huawei)
     application.router.add_routes(administration.routes())
-    return application, Parts(faults=faults, quotas=quotas, administration=administration)
+    return application, Parts(faults=faults, quotas=quotas, administration=administration, attention=attention)
 
 
 def run_sandbox(
@@ -157,6 +163,7 @@ async def _serve_until_signalled(
         with suppress(NotImplementedError):  # not on every platform
             loop.add_signal_handler(number, stop.set)
     sandbox = await start_sandbox(configuration, host, port, journal_path=journal_path)
+    sandbox.attention.start()
     gc.freeze()
     gc.set_threshold(2_000, 10, 100_000)  # the journal only grows: looking through all of it would note arrivals late
     try:
@@ -167,13 +174,13 @@ async def _serve_until_signalled(
         await sandbox.close()
 
 
-def _clocked(clock: SandboxClock, reception: Reception) -> Middleware:
-    monotonic = clock.monotonic
+def _clocked(clock: SandboxClock, attention: Attention, reception: Reception) -> Middleware:
+    monotonic, unseen = clock.monotonic, attention.unseen
 
     @web.middleware
     async def take_arrival(request: web.Request, handler: Handler) -> web.StreamResponse:
-        arrival = monotonic()
-        request[_ARRIVAL] = arrival
+        now = monotonic()
+        arrival = request[_ARRIVAL] = Arrival(now, unseen(now))
         try:
             return await handler(request)
         except web.HTTPException as refused:

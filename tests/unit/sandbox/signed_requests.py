@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from service.sandbox.arrival import Arrival
 from service.sandbox.clock import SandboxClock
 from service.sandbox.configuration import HuaweiTenant, SandboxConfiguration, TencentAccount
 from service.sandbox.exchange import Answer, Arrived, Call
@@ -75,7 +76,7 @@ class TencentBench:
     def open(self, action: str, body: bytes, headers: Mapping[str, str], *, clock_offset: float = 0.0) -> Call:
         """Send bytes with exactly these headers to the door."""
         wall = START + self.time.passed
-        arrived = Arrived(method="POST", path="/", headers=headers, body=body, arrival=0.0, wall=wall)
+        arrived = Arrived(method="POST", path="/", headers=headers, body=body, arrival=Arrival(0.0), wall=wall)
         assert self.api.name_action(arrived) == headers.get("x-tc-action", "")
         return self.api.open(arrived, clock_offset=clock_offset)
 
@@ -111,7 +112,7 @@ class HuaweiBench:
             path=path,
             headers={"content-type": "application/json", **headers},
             body=body if isinstance(body, bytes) else orjson.dumps(body),
-            arrival=0.0,
+            arrival=Arrival(0.0),
             wall=START,
         )
         return self.api.open(arrived, clock_offset=0.0)

@@ -77,3 +77,9 @@ def test_journal_numbers_without_gaps_and_gives_what_is_newer() -> None:
 def test_entry_survives_being_written_and_read() -> None:
     made = effect("created", wanted={"ExtensionId": "1001"}, fault="latency")
     assert Entry.from_dict(made.as_dict()) == made
+
+
+def test_window_counts_only_what_came_in_it_for_sure() -> None:
+    entries = [entry(10.022, unseen=0.022), entry(10.5), entry(11.01)]
+    assert windows_over_quota(entries, QUOTAS) == []
+    assert len(windows_over_quota([entry(10.022, unseen=0.011), *entries[1:]], QUOTAS)) == 1
