@@ -24,7 +24,9 @@ from service.adapters.ledger_postgres.ledger import PostgresLedger
 from service.adapters.ledger_sqlite.ledger import SqliteLedger
 from service.adapters.logs import register_secret
 from service.adapters.metrics import MeteredTelemetry
+from service.adapters.quota_dealing import DealtQuota
 from service.adapters.quota_slots import SlotQuota
+from service.adapters.quota_tokens import TokenQuota
 from service.adapters.system_clock import SystemClock, SystemRandomness
 from service.application.ends import show_quarantines
 from service.application.execution import Execution
@@ -51,7 +53,7 @@ class Workplace:
     ledger: OpenLedger
     source: KafkaEventSource
     publisher: KafkaPublisher
-    quota: SlotQuota
+    quota: DealtQuota
     reader: BatchingPresentReader
     intake: Intake
     execution: Execution
@@ -121,7 +123,7 @@ class Window:
 async def open_window(settings: Settings, telemetry: MeteredTelemetry) -> AsyncIterator[Window]:
     """Open the ledger alone: no session, no Kafka, no vendor. Raises as `open_workplace`."""
     clock = SystemClock()
-    ledger = await open_ledger(settings, clock)
+    ledger = await open_ledger(settings)
     try:
         telemetry.health("ledger", ready=True)
         yield Window(ledger=ledger, telemetry=telemetry, clock=clock)
@@ -140,13 +142,12 @@ class _Site:
     opened: AsyncExitStack
 
 
-async def open_ledger(settings: Settings, clock: Clock) -> OpenLedger:
+async def open_ledger(settings: Settings) -> OpenLedger:
     """The ledger that the settings name, its schema brought up to date. Raises as `open_workplace`."""
     if settings.is_shared:
         return await PostgresLedger.open(
             settings.ledger,
             password=settings.ledger_secret,
-            clock=clock,
             session_seconds=settings.session_seconds,
         )
     return await SqliteLedger.open(settings.ledger_path)
@@ -154,9 +155,13 @@ async def open_ledger(settings: Settings, clock: Clock) -> OpenLedger:
 
 async def _open_ledger(site: _Site) -> OpenLedger:
     """The ledger, its waiting work paying to the accounts' present quota groups."""
-    ledger = await open_ledger(site.settings, site.clock)
+    ledger = await open_ledger(site.settings)
     site.opened.push_async_callback(ledger.close)
-    site.points.within(ledger, open_session="session", claim="claim", reserve_slots="slots")
+    site.points.within(ledger, open_session="session", claim="claim")
+    if isinstance(ledger, SqliteLedger):
+        site.points.within(ledger, reserve_slots="slots")
+    else:
+        site.points.within(ledger, lend_tokens="slots")
     site.points.within(ledger, release="release", mark_published="published")
     site.telemetry.health("ledger", ready=True)
     accounts = site.settings.accounts
@@ -189,17 +194,19 @@ async def _open_session(site: _Site, ledger: OpenLedger, clients: Mapping[str, V
     return keeper
 
 
+def _quota(site: _Site, ledger: OpenLedger) -> DealtQuota:
+    """Slots of our own, or our share of the fleet's."""
+    margin, lead = site.settings.quota.margin, site.settings.quota.lead_seconds
+    if isinstance(ledger, PostgresLedger):
+        return TokenQuota(book=ledger, clock=site.clock, telemetry=site.telemetry, margin=margin, lead_seconds=lead)
+    return SlotQuota(ledger=ledger, clock=site.clock, telemetry=site.telemetry, margin=margin, lead_seconds=lead)
+
+
 def _open_quota(
     site: _Site, ledger: OpenLedger, clients: Mapping[str, VendorClient]
-) -> tuple[SlotQuota, BatchingPresentReader]:
+) -> tuple[DealtQuota, BatchingPresentReader]:
     settings = site.settings
-    quota = SlotQuota(
-        ledger=ledger,
-        clock=site.clock,
-        telemetry=site.telemetry,
-        margin=settings.quota.margin,
-        lead_seconds=settings.quota.lead_seconds,
-    )
+    quota = _quota(site, ledger)
     site.opened.push_async_callback(quota.close)
     reader = BatchingPresentReader(
         quota=quota, accounts=settings.accounts, clients=clients, clock=site.clock, telemetry=site.telemetry
@@ -233,7 +240,7 @@ def _execution(  # noqa: PLR0917 - what execution is made of, each of its own ty
     ledger: OpenLedger,
     keeper: SessionKeeper,
     clients: Mapping[str, VendorClient],
-    quota: SlotQuota,
+    quota: DealtQuota,
     reader: BatchingPresentReader,
 ) -> Execution:
     policy = site.settings.settling_policy()

@@ -219,12 +219,6 @@ class Ledger(Protocol):
         """When the next command that is not due yet becomes due (seconds since the epoch), if any."""
         ...
 
-    async def reserve_slots(
-        self, quota_group: str, operation: str, *, count: int, spacing: float, not_before: float
-    ) -> float:
-        """Take `count` slots `spacing` seconds apart; the absolute time of the first (seconds since the epoch)."""
-        ...
-
     async def unpublished(self, limit: int) -> Sequence[OutboxMessage]:
         """The oldest messages that Kafka has not acknowledged."""
         ...
@@ -251,6 +245,58 @@ class Ledger(Protocol):
 
     def subscribe(self, topic: str) -> Callable[[], Awaitable[None]]:
         """A function that waits until the next commit that touched `commands` or `outbox`, or ~1 s."""
+        ...
+
+
+class SlotBook(Protocol):
+    """What the quota of one process alone needs of its ledger."""
+
+    async def reserve_slots(
+        self, quota_group: str, operation: str, *, count: int, spacing: float, not_before: float
+    ) -> float:
+        """Take `count` slots `spacing` seconds apart; the absolute time of the first (seconds since the epoch).
+
+        Raises UnavailableError.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LentToken:
+    """A token of a shared quota that is ours for `lasts` seconds more; one new to us is free in `free_in` seconds."""
+
+    number: int
+    free_in: float
+    lasts: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lent:
+    """All tokens that are ours now; what exceeds `share` is to be returned."""
+
+    tokens: tuple[LentToken, ...]
+    share: int
+
+
+class TokenBook(Protocol):
+    """What the quota of a fleet needs of its ledger."""
+
+    async def lend_tokens(
+        self,
+        quota_group: str,
+        operation: str,
+        *,
+        wanted: int,
+        returned: Mapping[int, float],
+        most: int,
+        window: float,
+        gap: float,
+    ) -> Lent:
+        """Prolong our tokens, return some (number: free again in so many seconds), and take up to our fair share.
+
+        The quota allows `most` sends in any `window` seconds; an overdue token is lent anew `gap` seconds after.
+        Raises UnavailableError.
+        """
         ...
 
 
@@ -357,7 +403,10 @@ class Quota(Protocol):
         ...
 
     def sent(self, slot: Slot) -> None:
-        """The slot's request is written now: this moment counts, not when it was let through."""
+        """The slot's request is written now: this moment counts, not when it was let through.
+
+        Raises HeldBackError if it came too late: then it must not be written.
+        """
         ...
 
     def throttled(self, account: Account, operation: str) -> None:

@@ -72,7 +72,8 @@ class Scene:
     _memory: "tempfile.TemporaryDirectory[str] | None" = None
     _begun_ms: float = 0.0
     sandbox_url: str = ""
-    http_port: int = 0
+    http_ports: dict[int, int] = field(default_factory=dict)
+    """By replica; a replica keeps its port when it is started again."""
 
     async def __aenter__(self) -> Self:
         self._memory = tempfile.TemporaryDirectory(prefix="cordboard-", dir=MEMORY)
@@ -134,14 +135,19 @@ class Scene:
         """Start both vendors at `sandbox_url`; returns when they answer."""
         await asyncio.to_thread(self._start_sandbox)
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
-        """Start `cordboard run`; returns at once."""
-        self.http_port = self.http_port or free_port()
-        config = self.folder / "cordboard.yaml"
-        config.write_text(yaml.safe_dump(self._worker_settings()))
+    @property
+    def http_port(self) -> int:
+        """Where the first replica answers; 0 before it was started."""
+        return self.http_ports.get(0, 0)
+
+    def start_worker(self, replica: int = 0, *flags: str) -> subprocess.Popen[bytes]:
+        """Start `cordboard run`; returns at once. More than one at a time needs a ledger that they can share."""
+        self.http_ports.setdefault(replica, free_port())
+        config = self.folder / f"cordboard{replica or ''}.yaml"
+        config.write_text(yaml.safe_dump(self._worker_settings(replica)))
         number = len(list(self.folder.glob("worker*.log")))
         process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "service", "run", "--config", str(config)],
+            [sys.executable, "-m", "service", "run", "--config", str(config), *flags],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, **self._secrets()},
@@ -272,9 +278,9 @@ class Scene:
                 raise AssertionError(f"not within {seconds} s: {what}\n{self.log_text[-3000:]}")
             await asyncio.sleep(0.1)
 
-    async def get(self, path: str, *, sandbox: bool = False) -> tuple[int, bytes]:
+    async def get(self, path: str, *, sandbox: bool = False, replica: int = 0) -> tuple[int, bytes]:
         """One GET at Cordboard's HTTP side, or the sandbox's; status 0 while nobody listens."""
-        base = self.sandbox_url if sandbox else f"http://127.0.0.1:{self.http_port}"
+        base = self.sandbox_url if sandbox else f"http://127.0.0.1:{self.http_ports.get(replica, 0)}"
         try:
             async with aiohttp.ClientSession() as session, session.get(base + path) as response:
                 return response.status, await response.read()
@@ -290,9 +296,9 @@ class Scene:
             assert response.status < 300, await response.text()
             return await response.json() if response.content_type == "application/json" else None
 
-    async def is_ready(self) -> bool:
+    async def is_ready(self, replica: int = 0) -> bool:
         """Whether `/readyz` says so."""
-        return (await self.get("/readyz"))[0] == 200
+        return (await self.get("/readyz", replica=replica))[0] == 200
 
     async def _make_topics(self) -> None:
         make = TopicMaker(self.broker.bootstrap_servers)
@@ -320,7 +326,7 @@ class Scene:
         assert process.stdout is not None
         assert orjson.loads(process.stdout.readline())["base_url"] == self.sandbox_url
 
-    def _worker_settings(self) -> dict[str, Any]:
+    def _worker_settings(self, replica: int) -> dict[str, Any]:
         settings: dict[str, Any] = {
             "kafka": {
                 "bootstrap_servers": self.broker.bootstrap_servers,
@@ -328,7 +334,7 @@ class Scene:
                 "topics": [self.topic(name) for name in IN_TOPICS],
             },
             "ledger": f"sqlite:///{self.folder}/ledger.db",
-            "http": {"host": "127.0.0.1", "port": self.http_port},
+            "http": {"host": "127.0.0.1", "port": self.http_ports[replica]},
             "defaults": {
                 self.topic("hr.events"): {"account": "acme_cn", "realm": "workday"},
                 self.topic("crm.events"): {"account": "acme_cn"},

@@ -81,13 +81,13 @@ async def test_a_ledger_has_one_process(kafka: KafkaBroker, tmp_path: Path) -> N
     async with Scene(kafka, tmp_path, tag=".held") as scene:
         first = scene.start_worker()
         await scene.until_async(scene.is_ready, seconds=30, what="the first is ready")
-        port, scene.http_port = scene.http_port, 0
+        port = scene.http_ports.pop(0)
         second = scene.start_worker()
         assert await asyncio.to_thread(second.wait, 20) == LEDGER_HELD
         await scene.until(
             lambda: f"is open in process {first.pid}" in scene.log_text, seconds=5, what="it says who has it"
         )
-        scene.http_port = port
+        scene.http_ports[0] = port
         await scene.produce([hired(100)])
         await scene.until(lambda: len(scene.plan_ends()) == 1, seconds=20, what="the first works on")
         assert await scene.stop_worker(first) == 0

@@ -8,11 +8,11 @@ from service.adapters.ledger_postgres import claims, listings
 from service.adapters.ledger_postgres.connection import Database
 from service.adapters.ledger_postgres.listening import Listening
 from service.adapters.ledger_postgres.schema import prepare
-from service.adapters.ledger_postgres.slots import SlotLedger
+from service.adapters.ledger_postgres.tokens import Tokens
 from service.adapters.ledger_postgres.writer import Writer
 from service.adapters.ledger_sql.gate import Turns
 from service.adapters.ledger_sql.wakeups import Wakeups, touched_by
-from service.application.ports import Claim, ClaimRoom, Clock, CommandQuery, CommandStory
+from service.application.ports import Claim, ClaimRoom, CommandQuery, CommandStory, Lent
 from service.domain.command import Command, Plan, Session
 from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage
 
@@ -23,7 +23,7 @@ class PostgresLedger:
     Intake and everything else write through a writer each, so that a batch of records does not hold up a mark.
     """
 
-    def __init__(self, database: Database, *, clock: Clock, session_seconds: float) -> None:
+    def __init__(self, database: Database, *, session_seconds: float) -> None:
         """Use `open`."""
         self._database = database
         self._session_seconds = session_seconds
@@ -31,7 +31,7 @@ class PostgresLedger:
         self._turns = Turns()
         self._wakeups = Wakeups()
         self._listening = Listening(database, self._wakeups.touch)
-        self._slots = SlotLedger(database, clock)
+        self._tokens = Tokens(database)
         self._taking_in = Writer(database, owner=self._fence, committed=self._committed)
         self._writing = Writer(database, owner=self._fence, committed=self._committed)
 
@@ -41,7 +41,6 @@ class PostgresLedger:
         url: str,
         *,
         password: str | None = None,
-        clock: Clock,
         session_seconds: float,
         migrate: bool = True,
     ) -> PostgresLedger:
@@ -57,7 +56,7 @@ class PostgresLedger:
         except BaseException:
             await database.close()
             raise
-        ledger = cls(database, clock=clock, session_seconds=session_seconds)
+        ledger = cls(database, session_seconds=session_seconds)
         ledger._listening.start()
         return ledger
 
@@ -145,11 +144,28 @@ class PostgresLedger:
             due: float | None = await connection.fetchval(claims.SELECT_NEXT_DUE, now)
             return due
 
-    async def reserve_slots(
-        self, quota_group: str, operation: str, *, count: int, spacing: float, not_before: float
-    ) -> float:
-        """Take `count` slots `spacing` seconds apart, of all the fleet's; the time of the first, by our clock."""
-        return await self._slots.reserve(quota_group, operation, count=count, spacing=spacing, not_before=not_before)
+    async def lend_tokens(
+        self,
+        quota_group: str,
+        operation: str,
+        *,
+        wanted: int,
+        returned: Mapping[int, float],
+        most: int,
+        window: float,
+        gap: float,
+    ) -> Lent:
+        """Prolong this session's tokens, return some, and take up to its fair share of the fleet's."""
+        return await self._tokens.lend(
+            quota_group,
+            operation,
+            owner=self._fence() or 0,
+            wanted=wanted,
+            returned=returned,
+            most=most,
+            window=window,
+            gap=gap,
+        )
 
     async def unpublished(self, limit: int) -> Sequence[OutboxMessage]:
         """The oldest messages that Kafka has not acknowledged and that are this session's to send."""

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from service.adapters.ledger_postgres.ledger import PostgresLedger
 from service.adapters.ledger_sqlite.ledger import SqliteLedger
-from service.adapters.system_clock import SystemClock
 from service.application.ports import Claim, ClaimRoom, Ledger
 from service.domain.command import Attempt, Command, CommandState, HistoryRow, Lane, Session
 from service.domain.ledger_state import Changes, Hold, HoldKind, Keys, Known, OutboxMessage
@@ -91,7 +90,7 @@ class PostgresBench:
 
 async def open_postgres(url: str, *, session_seconds: float = 60.0) -> PostgresLedger:
     """One process's ledger in a database that others may use as well."""
-    return await PostgresLedger.open(url, clock=SystemClock(), session_seconds=session_seconds)
+    return await PostgresLedger.open(url, session_seconds=session_seconds)
 
 
 async def put(ledger: Ledger, **changes: Any) -> Changes:

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable
-from itertools import pairwise
 from typing import Any
 
 import asyncpg
@@ -14,9 +13,10 @@ import pytest
 
 from service.adapters.ledger_postgres.connection import Database
 from service.adapters.ledger_postgres.ledger import PostgresLedger
-from service.application.ports import LostClaimError, SessionEndedError, UnavailableError
+from service.application.ports import Lent, LostClaimError, SessionEndedError, UnavailableError
 from service.domain.command import Command, CommandState, Session
 from service.domain.ledger_state import Changes, Keys, Known
+from service.domain.quota_tokens import LEASE_SECONDS
 from tests.builders import CREATE, GROUP, NOW, make_command, make_event, make_plan
 from tests.conformance.ledger.bench import (
     claimed,
@@ -273,39 +273,69 @@ async def test_a_commit_wakes_who_waits_in_another_process(a: PostgresLedger, b:
     assert await task
 
 
-# ---------------------------------------------------------------------- slots of a fleet
+# ---------------------------------------------------------------------- the quota of a fleet
 
 
-async def slots(ledger: PostgresLedger, count: int, spacing: float = 0.5, group: str = GROUP) -> list[float]:
-    first = await ledger.reserve_slots(group, CREATE, count=count, spacing=spacing, not_before=time.time())
-    return [first + nth * spacing for nth in range(count)]
+async def lend(ledger: PostgresLedger, wanted: int, *, most: int = 4, **returned: float) -> Lent:
+    """Ask for tokens of a quota of `most` in a second; return some, as `_<number>=<free again in>`."""
+    back = {int(name.strip("_")): free for name, free in returned.items()}
+    return await ledger.lend_tokens(GROUP, CREATE, wanted=wanted, returned=back, most=most, window=1.0, gap=1.015)
 
 
-async def test_slots_of_a_fleet_lie_apart_and_begin_a_window_ahead(a: PostgresLedger, b: PostgresLedger) -> None:
-    begun = time.time()
-    dealt = [await slots(ledger, count) for ledger, count in ((a, 3), (b, 2), (a, 1), (b, 4))]
-
-    times = sorted(at for part in dealt for at in part)
-    assert times[0] >= begun + 1.0
-    assert all(after - before == pytest.approx(0.5, abs=0.05) for before, after in pairwise(times))
+def numbers(lent: Lent) -> list[int]:
+    return [token.number for token in lent.tokens]
 
 
-async def test_slots_are_remembered_by_the_database(fleet: Fleet, a: PostgresLedger) -> None:
-    last = (await slots(a, 10))[-1]
-    await a.close()
+async def test_tokens_of_a_quota_nobody_used_begin_a_window_ahead_one_after_another(a: PostgresLedger) -> None:
+    await a.open_session("a", NOW)
 
-    assert (await slots(await fleet.join(), 1))[0] == pytest.approx(last + 0.5, abs=0.05)
+    tokens = (await lend(a, 4)).tokens
+
+    assert [round(token.free_in, 2) for token in tokens] == [1.0, 1.25, 1.5, 1.75]
+    assert {round(token.lasts, 2) for token in tokens} == {LEASE_SECONDS}
 
 
-async def test_slots_that_seem_far_ahead_were_given_before_the_clock_was_set_back(
-    fleet: Fleet, a: PostgresLedger
-) -> None:
-    await slots(a, 1)
+async def test_no_token_is_lent_to_two_and_each_gets_its_share(a: PostgresLedger, b: PostgresLedger) -> None:
+    await a.open_session("a", NOW)
+    await b.open_session("b", NOW)
+    assert numbers(await lend(a, 9)) == [0, 1, 2, 3]
+
+    other = await lend(b, 9)
+    back = await lend(a, 9, _0=0.5, _2=0.25)
+    after = await lend(b, 9)
+
+    assert (numbers(other), other.share) == ([], 2)
+    assert (numbers(back), back.share) == ([1, 3], 2)
+    assert numbers(after) == [0, 2]
+    assert [token.free_in for token in after.tokens] == pytest.approx([0.5, 0.25], abs=0.1)
+
+
+async def test_a_token_that_was_not_returned_comes_free_a_window_after_its_time(fleet: Fleet) -> None:
+    dead, heir = await fleet.join(), await fleet.join()
+    await dead.open_session("dead", NOW)
+    await heir.open_session("heir", NOW)
+    await lend(dead, 4)
     connection = await asyncpg.connect(fleet.url)
-    await connection.execute("UPDATE quota_slots SET next_at = next_at + 3600")
+    await connection.execute("UPDATE quota_tokens SET until = until - $1::float8", LEASE_SECONDS + 0.5)
+    await connection.execute("UPDATE quota_asks SET asked_at = 0")
     await connection.close()
 
-    assert (await slots(a, 1))[0] == pytest.approx(time.time() + 1.0, abs=0.2)
+    tokens = (await lend(heir, 4)).tokens
+
+    assert len(tokens) == 4
+    assert all(token.free_in >= 1.015 - 0.5 - 0.01 for token in tokens)
+
+
+async def test_tokens_that_a_quota_gains_are_cold_and_those_it_loses_are_gone(a: PostgresLedger) -> None:
+    await a.open_session("a", NOW)
+    await lend(a, 9, most=2)
+
+    more = await lend(a, 9, most=4)
+    fewer = await lend(a, 9, most=1)
+
+    assert numbers(more) == [0, 1, 2, 3]
+    assert min(token.free_in for token in more.tokens[2:]) >= 0.99
+    assert numbers(fewer) == [0]
 
 
 # ---------------------------------------------------------------------- a database that goes away
@@ -364,6 +394,5 @@ async def test_a_server_that_was_killed_is_used_again_when_it_is_back(own_postgr
         assert (await stored(ledger, "plan-000001-0")).id == "plan-000001-0"
         assert await known(ledger, plans={"plan-000002"}) == Known()
         await put_work(ledger, make_command(make_plan(3)))
-        assert (await slots(ledger, 1))[0] >= time.time() + 0.9
     finally:
         await ledger.close()

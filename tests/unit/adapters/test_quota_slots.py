@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import pytest
 
+from service.adapters.quota_dealing import DealtQuota
 from service.adapters.quota_slots import SlotQuota
 from service.application.ports import Slot, UnavailableError
 from service.domain.account import Account
@@ -48,7 +49,7 @@ def quota(ledger: FakeLedger, clock: VirtualClock, telemetry: RecordingTelemetry
 class Crew:
     """Workers who each take a slot, send at its moment, and take the next: work always waits."""
 
-    def __init__(self, quota: SlotQuota, clock: VirtualClock, account: Account = ONE) -> None:
+    def __init__(self, quota: DealtQuota, clock: VirtualClock, account: Account = ONE) -> None:
         self._quota, self._clock, self._account = quota, clock, account
         self.sends: list[float] = []
         self.slots: list[Slot] = []

@@ -211,14 +211,23 @@ CREATE TABLE sessions (
 );
 CREATE INDEX sessions_open ON sessions (owner) WHERE ended_at IS NULL;
 
-CREATE TABLE quota_slots (
+-- A quota is as many tokens as a window may hold sends; a token is lent to a session, and used once in any window.
+CREATE TABLE quota_tokens (
     quota_group text COLLATE "C" NOT NULL,
     operation   text COLLATE "C" NOT NULL,
-    next_at     double precision NOT NULL,
-    changed_at  double precision,
-    actor       text,
-    reason      text,
-    PRIMARY KEY (quota_group, operation)
+    number      integer NOT NULL,
+    free_at     double precision NOT NULL,
+    owner       bigint,
+    until       double precision NOT NULL,
+    PRIMARY KEY (quota_group, operation, number)
+) WITH (fillfactor = 50);
+CREATE TABLE quota_asks (
+    quota_group text COLLATE "C" NOT NULL,
+    operation   text COLLATE "C" NOT NULL,
+    owner       bigint NOT NULL,
+    wanted      integer NOT NULL,
+    asked_at    double precision NOT NULL,
+    PRIMARY KEY (quota_group, operation, owner)
 );
 
 -- A row without released_at stops every command that matches all of its scopes that are set, except its probe.

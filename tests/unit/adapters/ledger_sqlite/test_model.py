@@ -7,13 +7,13 @@ import dataclasses
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.adapters.ledger_sqlite.ledger import SqliteLedger
-from service.application.ports import ClaimRoom, CommandQuery, Ledger, UnavailableError
+from service.application.ports import ClaimRoom, CommandQuery, Ledger, SlotBook, UnavailableError
 from service.domain.binding import BindingState
 from service.domain.command import CommandState, Lane, PlanState, Session
 from service.domain.ledger_state import Changes, Fact, Hold, HoldKind, Keys, Known, OutboxMessage
@@ -134,10 +134,14 @@ operations = st.lists(
 )
 
 
+class OwnLedger(Ledger, SlotBook, Protocol):
+    """A ledger that one process has for itself."""
+
+
 class Driver:
     """Does the operations to one ledger and says what came of each."""
 
-    def __init__(self, ledger: Ledger, reopen: Callable[[], Awaitable[Ledger]]) -> None:
+    def __init__(self, ledger: OwnLedger, reopen: Callable[[], Awaitable[OwnLedger]]) -> None:
         self.ledger, self._reopen = ledger, reopen
         self._session = Session(1, "nobody")
 
@@ -211,12 +215,12 @@ class Driver:
 async def compare(steps: list[Operation], path: Path) -> None:
     fake, sqlite = FakeLedger(), await SqliteLedger.open(path)
 
-    async def reopen_fake() -> Ledger:
+    async def reopen_fake() -> OwnLedger:
         nonlocal fake
         fake = fake.reopen()
         return fake
 
-    async def reopen_sqlite() -> Ledger:
+    async def reopen_sqlite() -> OwnLedger:
         nonlocal sqlite
         await sqlite.close()
         sqlite = await SqliteLedger.open(path)

@@ -1,0 +1,265 @@
+"""This process's part of a fleet's quota: tokens lent by the ledger, each used once in any window.
+
+The tokens do the pacing. A send that comes late delays its own token and nothing else, so that neither a busy loop nor
+a slow ledger can push more than the quota into one window, and no slot is lost to it. What a call costs is no round
+trip: tokens are asked for beforehand, and prolonged while anybody waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from aiolimiter import AsyncLimiter
+
+from service.adapters.quota_dealing import DealtQuota, Spending, Waiting
+from service.application.ports import Clock, HeldBackError, Lent, Slot, TokenBook, UnavailableError
+from service.application.telemetry import Telemetry
+
+GUARD_SHARE: Final = 0.75  # of the margin that lies between two uses of a token at least
+STRICT_SHARE: Final = 0.5  # less than this share of it, and the request is held back
+RENEW_SECONDS: Final = 0.5  # tokens are prolonged so often while they are used
+ASK_SECONDS: Final = 0.1  # between two asks for more
+LEAST_SECONDS: Final = 0.001
+SOON_SECONDS: Final = 0.25  # a token that is free later than this is worth an ask for another
+WISHES: Final = 3
+HANDOVER_SECONDS: Final = 0.3  # a token that is free sooner lies idle on its way to another process
+LOST_SECONDS: Final = 5.0  # who was dealt a slot and has not come for so long has gone
+EVENNESS: Final = 0.8  # of the even distance between sends, kept at least: the rest is for catching up
+
+
+class TokenQuota(DealtQuota):
+    """The port `Quota` for a process of a fleet."""
+
+    def __init__(
+        self,
+        *,
+        book: TokenBook,
+        clock: Clock,
+        telemetry: Telemetry,
+        margin: float = 0.02,
+        lead_seconds: float = 0.2,
+    ) -> None:
+        """`margin` is the share of the quota given up for arrivals that jitter (seconds of each second)."""
+        super().__init__(
+            open_supply=lambda spending, waiting: TokenSupply(
+                spending, waiting, book=book, clock=clock, telemetry=telemetry, margin=margin
+            ),
+            clock=clock,
+            telemetry=telemetry,
+            margin=margin,
+            lead_seconds=lead_seconds,
+        )
+
+
+@dataclass(slots=True, eq=False)
+class _Token:
+    """A token we hold. Times are of our monotonic clock.
+
+    `nominal` is when it would be used next if nobody was ever late; `wrote_at` when a request last left with it.
+    """
+
+    number: int
+    free_at: float
+    until: float
+    nominal: float
+    wrote_at: float = -math.inf
+    dealt: float | None = None  # the moment it was dealt for
+
+    def use(self, now: float, period: float, gap: float) -> None:
+        """A request is let through now."""
+        self.dealt = None
+        self.nominal = max(self.nominal, now - period) + period
+        self.free_at = max(self.nominal, now + gap)
+
+
+class TokenSupply:
+    """Holds the tokens of one operation of one quota group."""
+
+    def __init__(
+        self,
+        spending: Spending,
+        waiting: Waiting,
+        *,
+        book: TokenBook,
+        clock: Clock,
+        telemetry: Telemetry,
+        margin: float,
+    ) -> None:
+        """Nothing is held yet."""
+        self._waiting = waiting
+        self._spending, self._book, self._clock, self._telemetry = spending, book, clock, telemetry
+        self._period = spending.full_spacing * spending.most
+        self._gap = spending.span * (1 + margin * GUARD_SHARE)
+        self._strict = spending.span * (1 + margin * STRICT_SHARE)
+        self._bucket = AsyncLimiter(spending.most, spending.span)
+        self._tokens: dict[int, _Token] = {}
+        self._share = spending.most
+        self._slots: dict[float, _Token] = {}  # by the moment it was dealt for
+        self._asking = asyncio.Lock()
+        self._asked_at = self._last_due = -math.inf
+        self._wishes: deque[int] = deque(maxlen=WISHES)
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def next(self) -> Slot:
+        """The slot of the token that is free next; asks for more where that helps. Raises UnavailableError."""
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.get_running_loop().create_task(self._keep())
+        while True:
+            now = self._clock.monotonic()
+            token = min(self._free(), key=lambda held: held.free_at, default=None)
+            if token is not None and (self._due(token) <= now + SOON_SECONDS or len(self._tokens) >= self._share):
+                return self._deal(token)
+            if now - self._asked_at >= ASK_SECONDS:
+                await self._ask()
+            elif token is not None:
+                return self._deal(token)
+            else:
+                await self._clock.sleep(max(LEAST_SECONDS, self._asked_at + ASK_SECONDS - now))
+
+    def _free(self) -> Iterable[_Token]:
+        """Tokens that nobody was dealt and that will still be ours at their moment."""
+        return (token for token in self._tokens.values() if token.dealt is None and self._due(token) < token.until)
+
+    def _due(self, token: _Token) -> float:
+        """When the token may be used: in time after its last use, and not in a bunch with our others."""
+        share = self._spending.share()
+        ours = self._period / max(1, len(self._tokens))
+        apart = self._spending.full_spacing * EVENNESS if share >= 1 else ours / share
+        return max(token.free_at, self._last_due + apart, self._clock.monotonic())
+
+    def _deal(self, token: _Token) -> Slot:
+        due = self._due(token)
+        self._last_due = token.dealt = due
+        at = self._clock.now() + due - self._clock.monotonic()
+        self._slots[at] = token
+        return Slot(quota_group=self._spending.group, operation=self._spending.operation, at=at, due=due)
+
+    def put_back(self, slot: Slot) -> None:
+        """Nobody wants it: its token is free again."""
+        token = self._slots.pop(slot.at, None)
+        if token is not None:
+            token.dealt = None
+
+    def slowed(self) -> None:
+        """Nothing is taken beforehand but tokens, and those are used at the new pace."""
+
+    async def ready(self, slot: Slot) -> bool:
+        """Sleep to the slot's moment; False if its token is not ours any more."""
+        await self._clock.sleep(slot.due - self._clock.monotonic())
+        await self._bucket.acquire()
+        token = self._slots.get(slot.at)
+        now = self._clock.monotonic()
+        if token is None or now >= token.until or now < token.wrote_at + self._strict:
+            self.put_back(slot)
+            return False
+        token.use(now, self._period, self._gap)
+        self._spending.note(now)
+        return True
+
+    def sent(self, slot: Slot) -> None:
+        """The request leaves now: later than it was let through if its connection had to be made first.
+
+        Raises HeldBackError if the token is not ours any more, or was used again meanwhile.
+        """
+        token, now = self._slots.pop(slot.at, None), self._clock.monotonic()
+        if token is None or now >= token.until:
+            raise HeldBackError("the slot was lent for a time that is over")
+        if now < token.wrote_at + self._strict:
+            raise HeldBackError("the slot's turn was over before the connection stood")
+        self._wrote(token)
+        asyncio.get_running_loop().call_soon(self._wrote, token)  # the system may let us wait before the write itself
+
+    def _wrote(self, token: _Token) -> None:
+        """By now the request has left, or is about to."""
+        now = self._clock.monotonic()
+        token.wrote_at = now
+        token.free_at = max(token.free_at, now + self._gap)
+
+    async def close(self) -> None:
+        """Return every token: others need not wait until their time is over."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+        if self._tokens:
+            try:
+                await self._lend(0, list(self._tokens.values()))
+            except UnavailableError:
+                return  # their time runs out
+
+    async def _keep(self) -> None:
+        """Prolong the tokens while they are used; return them when nobody waits any more."""
+        while self._tokens or self._waiting() > 0:
+            await self._clock.sleep(RENEW_SECONDS)
+            try:
+                await self._ask()
+            except UnavailableError as away:
+                self._telemetry.count("loop_failures_total", loop="quota", part=away.part)
+                self._tokens = {n: t for n, t in self._tokens.items() if t.until > self._clock.monotonic()}
+
+    async def _ask(self) -> None:
+        """Say how many we could use now, and give back what exceeds our share of that."""
+        async with self._asking:
+            now = self._clock.monotonic()
+            self._asked_at = now
+            for at, token in list(self._slots.items()):
+                if token.dealt is not None and token.dealt < now - LOST_SECONDS:
+                    del self._slots[at]
+                    token.dealt = None
+            wanted = self._wanted(now)
+            await self._lend(wanted, ())
+            excess = self._excess(wanted)
+            if excess:
+                await self._lend(wanted, excess)
+
+    def _wanted(self, now: float) -> int:
+        """How many we could use at once: of the last few asks the most, as work comes in batches."""
+        busy = sum(token.dealt is not None or token.free_at > now + SOON_SECONDS for token in self._tokens.values())
+        self._wishes.append(min(self._spending.most, self._waiting() + busy))
+        return max(self._wishes)
+
+    def _excess(self, wanted: int) -> list[_Token]:
+        """What exceeds our share: every so manieth of those that nobody could use at once, so that ours stay spread."""
+        count = len(self._tokens) - self._share
+        soon = self._clock.monotonic() + (HANDOVER_SECONDS if wanted else -math.inf)
+        spare = sorted(
+            (token for token in self._tokens.values() if token.dealt is None and token.free_at >= soon),
+            key=lambda token: token.free_at,
+        )
+        count = min(count, len(spare))
+        return [spare[(2 * nth + 1) * len(spare) // (2 * count)] for nth in range(count)]
+
+    async def _lend(self, wanted: int, returned: Iterable[_Token]) -> None:
+        begun = self._clock.monotonic()
+        given_up = list(returned)
+        for token in given_up:
+            del self._tokens[token.number]
+        lent = await self._book.lend_tokens(
+            self._spending.group,
+            self._spending.operation,
+            wanted=wanted,
+            returned={token.number: max(token.free_at, begun) - begun for token in given_up},
+            most=self._spending.most,
+            window=self._spending.span,
+            gap=self._gap,
+        )
+        self._take(lent, begun)
+
+    def _take(self, lent: Lent, begun: float) -> None:
+        """Hold what is ours: its end counted from before we asked, its beginning from after."""
+        ended = self._clock.monotonic()
+        held: dict[int, _Token] = {}
+        for one in lent.tokens:
+            token = self._tokens.get(one.number)
+            if token is None:
+                free_at = ended + max(0.0, one.free_in)
+                token = _Token(number=one.number, free_at=free_at, until=0.0, nominal=free_at)
+            token.until = begun + one.lasts
+            held[one.number] = token
+        for lost in self._tokens.keys() - held.keys():
+            self._tokens[lost].until = -math.inf
+        self._tokens, self._share = held, lent.share
