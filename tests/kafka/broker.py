@@ -233,8 +233,11 @@ def _address(bootstrap_servers: str) -> tuple[str, int]:
 
 
 def _cluster_id() -> str:
-    """Return a random id in Kafka's form: 22 characters of URL-safe base64."""
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    """Return a random id in Kafka's form: 22 characters of URL-safe base64, none of them a dash in front.
+
+    One in 64 would begin with a dash, which the storage tool takes for an option.
+    """
+    return base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
 
 
 def _java(main_class: str, *arguments: str) -> list[str]:
