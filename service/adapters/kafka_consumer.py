@@ -1,19 +1,21 @@
 """Records from Kafka, as bytes; offsets are committed explicitly, behind the ledger, in the background.
 
 Every trap of aiokafka 0.14 that matters here is met where it bites: no auto-commit, explicit offsets per partition,
-commit failures survived (a redelivered event is known by its digest), a bounded poll, a probe for a silent broker.
+commit failures survived (a redelivered event is known by its digest), a bounded poll, a probe for a silent broker,
+partitions that are let go in time when the group regroups.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from service.adapters.kafka_connection import KafkaConnection, trouble_of
+from service.adapters.kafka_offsets import Offsets
 from service.application.ports import UnavailableError
 from service.application.telemetry import Telemetry
 from service.domain.liveness import PartitionStanding, SourceStanding
@@ -27,6 +29,7 @@ PROBE_SECONDS: Final = 5.0
 POSITION_SECONDS: Final = 0.5  # it is there at once, or has yet to be asked for by the client itself
 START_SECONDS: Final = 10.0
 COMMIT_SECONDS: Final = 3.0  # without a coordinator aiokafka would try for ever
+COMMIT_SHARE: Final = 1 / 3  # of a session, where that is shorter: who gives partitions back later than that is missed
 LEAVE_SECONDS: Final = 3.0
 LOST: Final = (CommitFailedError, IllegalStateError)
 """Somebody else has the partitions now; what they read again is known by its digest."""
@@ -51,10 +54,10 @@ class KafkaEventSource:
     ) -> None:
         """Nothing is opened yet; the first `fetch` joins the group."""
         self._connection = connection
-        self._group_id = group_id
         self._topics = list(topics)
         self._telemetry = telemetry
-        self._limits = {
+        self._membership = {
+            "group_id": group_id,
             "session_timeout_ms": session_timeout_ms,
             "heartbeat_interval_ms": min(HEARTBEAT_MS, session_timeout_ms // 3),
             "max_poll_interval_ms": max_poll_interval_ms,
@@ -62,9 +65,11 @@ class KafkaEventSource:
         }
         self._most = max_poll_records
         self._consumer: AIOKafkaConsumer | None = None
-        self._durable: dict[TopicPartition, int] = {}
+        self._offsets = Offsets()
         self._paused: set[str] = set()
         self._commit_wanted = asyncio.Event()
+        self._commit_alone = asyncio.Lock()
+        self._commit_seconds = min(COMMIT_SECONDS, session_timeout_ms / 1_000 * COMMIT_SHARE)
         self._committing: asyncio.Task[None] | None = None
         self._probed_at = 0.0
         self._polling: asyncio.Task[Polled] | None = None
@@ -124,8 +129,7 @@ class KafkaEventSource:
         now = asyncio.get_running_loop().time
         if self._polling is None:
             self._polling_since = now()
-            poll = consumer.getmany(timeout_ms=POLL_MS, max_records=self._most)
-            self._polling = asyncio.get_running_loop().create_task(poll)
+            self._polling = asyncio.get_running_loop().create_task(self._polled(consumer))
         await asyncio.wait({self._polling}, timeout=POLL_PATIENCE_SECONDS)
         if not self._polling.done():
             if now() - self._polling_since > REGROUPING_SECONDS:
@@ -140,19 +144,20 @@ class KafkaEventSource:
         except KafkaError as trouble:
             raise UnavailableError("kafka", type(trouble).__name__) from trouble
 
+    async def _polled(self, consumer: AIOKafkaConsumer) -> Polled:
+        """Poll, and note at that very moment whose these records are: later they may have been taken away."""
+        polled: Polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._most)
+        self._offsets.fetched()
+        return polled
+
     def taken(self, records: Sequence[Record]) -> None:
         """These are durable: commit behind them, in the background."""
-        for record in records:
-            partition = TopicPartition(record.topic, record.partition)
-            self._durable[partition] = max(record.offset + 1, self._durable.get(partition, 0))
+        self._offsets.taken(records)
         self._commit_wanted.set()
 
     def give_back(self, records: Sequence[Record]) -> None:
         """Go back to the first of these in each partition; who has lost one need not: its new owner has no offset."""
-        first: dict[TopicPartition, int] = {}
-        for record in records:
-            partition = TopicPartition(record.topic, record.partition)
-            first[partition] = min(record.offset, first.get(partition, record.offset))
+        first = self._offsets.first(records)
         for partition in self._of(self._topics):
             if partition in first and self._consumer is not None:
                 self._consumer.seek(partition, first[partition])
@@ -200,31 +205,40 @@ class KafkaEventSource:
             await asyncio.gather(self._polling, return_exceptions=True)
             self._polling = None
 
-    async def commit_durable(self, partitions: Iterable[TopicPartition] | None = None) -> bool:
+    async def let_go(self, partitions: Collection[TopicPartition]) -> None:
+        """Commit what is durable while the group waits for it, and for a bounded time: who takes longer is missed."""
+        self._offsets.going(partitions)
+        await self.commit_durable()
+        self._offsets.gone(partitions)
+
+    async def commit_durable(self) -> bool:
         """Commit the offsets behind what is durable; a failure is counted and left to redelivery or the next try.
 
         False when it should be tried again.
         """
-        consumer = self._consumer
-        if consumer is None:
+        if self._consumer is None:
             return True
-        mine = consumer.assignment() if partitions is None else set(partitions)
-        offsets = {partition: offset for partition, offset in self._durable.items() if partition in mine}
-        if not offsets:
+        trouble = await trouble_of(self._commit(self._consumer), within=self._commit_seconds)
+        if trouble is None:
             return True
-        trouble = await trouble_of(consumer.commit(offsets), within=COMMIT_SECONDS)
-        if trouble is not None:
-            self._commit_failed(trouble)
-        if trouble is not None and not isinstance(trouble, LOST):
-            self._commit_wanted.set()
-            return False
-        self._forget(offsets)
-        return True
+        self._commit_failed(trouble)
+        if isinstance(trouble, LOST):
+            return True
+        self._commit_wanted.set()
+        return False
 
-    def _forget(self, offsets: dict[TopicPartition, int]) -> None:
-        for partition, offset in offsets.items():
-            if self._durable.get(partition) == offset:
-                del self._durable[partition]
+    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
+        """One at a time: one that was begun earlier must not end in a later assignment, with that one's blessing."""
+        async with self._commit_alone:
+            offsets = self._offsets.due()
+            if not offsets:
+                return
+            try:
+                await consumer.commit(offsets)
+            except LOST:
+                self._offsets.settled(offsets)
+                raise
+            self._offsets.settled(offsets)
 
     def _commit_failed(self, trouble: BaseException) -> None:
         self._telemetry.count("offset_commit_failures_total")
@@ -233,11 +247,10 @@ class KafkaEventSource:
     async def _joined(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             consumer = AIOKafkaConsumer(
-                group_id=self._group_id,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 isolation_level="read_committed",
-                **self._limits,
+                **self._membership,
                 **self._connection.client_arguments(),
             )
             try:
@@ -280,7 +293,7 @@ class _Assignments(ConsumerRebalanceListener):
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         if revoked:
-            await self._source.commit_durable(revoked)
+            await self._source.let_go(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         self._source.pause_again()

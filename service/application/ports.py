@@ -49,7 +49,10 @@ class EventSource(Protocol):
         ...
 
     def taken(self, records: Sequence[Record]) -> None:
-        """These are durable in the ledger; their offsets may be committed in the background."""
+        """These are durable in the ledger; their offsets may be committed in the background.
+
+        Those of a partition that was taken away since they were fetched are not: it may be another's by now.
+        """
         ...
 
     def give_back(self, records: Sequence[Record]) -> None:

@@ -24,12 +24,16 @@ class _Client:
     def __init__(self, trouble: BaseException | None = None) -> None:
         self.trouble = trouble
         self.commits: list[object] = []
+        self.answered: asyncio.Event | None = None
 
     def assignment(self) -> set[TopicPartition]:
         return {PARTITION}
 
     async def commit(self, offsets: object) -> None:
         self.commits.append(offsets)
+        if self.answered is not None:
+            await self.answered.wait()
+            return
         await self.stop()
 
     async def stop(self) -> None:
@@ -38,8 +42,14 @@ class _Client:
         await asyncio.Event().wait()
 
 
-def _source(client: _Client, telemetry: RecordingTelemetry) -> KafkaEventSource:
-    source = KafkaEventSource(connection=CONNECTION, group_id="g", topics=["hr.events"], telemetry=telemetry)
+def _source(client: _Client, telemetry: RecordingTelemetry, *, session_timeout_ms: int = 10_000) -> KafkaEventSource:
+    source = KafkaEventSource(
+        connection=CONNECTION,
+        group_id="g",
+        topics=["hr.events"],
+        telemetry=telemetry,
+        session_timeout_ms=session_timeout_ms,
+    )
     source._consumer = client  # type: ignore[assignment]  # joined, as far as it knows
     source.taken([RECORD])
     return source
@@ -56,8 +66,32 @@ async def test_a_commit_that_never_ends_is_given_up_and_wanted_again() -> None:
     telemetry = RecordingTelemetry()
     source = _source(_Client(), telemetry)
     assert await source.commit_durable() is False
-    assert source._durable == {PARTITION: 8}
+    assert source._offsets.due() == {PARTITION: 8}
     assert source._commit_wanted.is_set()
+
+
+async def test_partitions_are_let_go_within_a_third_of_a_short_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_consumer, "COMMIT_SECONDS", 3.0)
+    client, loop = _Client(), asyncio.get_running_loop()
+    source = _source(client, RecordingTelemetry(), session_timeout_ms=90)
+    began = loop.time()
+    await source.let_go({PARTITION})
+    assert loop.time() - began < 3.0
+    assert len(client.commits) == 1
+    assert source._offsets.due() == {}, "whoever has the partition now commits for it"
+
+
+async def test_commit_waits_for_the_one_before_it_and_repeats_none_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_consumer, "COMMIT_SECONDS", 3.0)
+    client = _Client()
+    client.answered = asyncio.Event()
+    source = _source(client, RecordingTelemetry())
+    both = asyncio.gather(source.commit_durable(), source.let_go({PARTITION}))
+    await asyncio.sleep(0)
+    client.answered.set()
+    committed, _ = await both
+    assert committed
+    assert len(client.commits) == 1
 
 
 @pytest.mark.parametrize("trouble", [KafkaError(), asyncio.CancelledError(), None])
