@@ -226,6 +226,7 @@ def _open_kafka(site: _Site) -> tuple[KafkaEventSource, KafkaPublisher]:
         session_timeout_ms=kafka.session_timeout_ms,
         max_poll_interval_ms=kafka.max_poll_interval_ms,
         max_poll_records=kafka.max_poll_records,
+        max_partition_fetch_bytes=kafka.max_partition_fetch_bytes,
     )
     site.opened.push_async_callback(source.close)
     site.points.within(source, fetch="fetch", taken="taken", commit_durable="commit")

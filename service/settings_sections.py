@@ -76,8 +76,15 @@ class KafkaSettings(Section):
         default=("hr.events", "crm.events"), min_length=1, description="topics that are read"
     )
     session_timeout_ms: int = Field(default=10_000, ge=1_000, description="a member silent for longer is taken as gone")
-    max_poll_interval_ms: int = Field(default=300_000, ge=1_000, description="longest time between two fetches")
+    max_poll_interval_ms: int = Field(
+        default=300_000,
+        ge=1_000,
+        description="a member whose process hangs for longer leaves; a slow ledger is no hang",
+    )
     max_poll_records: int = Field(default=500, ge=1, le=10_000, description="most records of one batch")
+    max_partition_fetch_bytes: int = Field(
+        default=1_048_576, ge=1_024, description="fetched ahead of each partition; memory holds up to twice as much"
+    )
     security: KafkaSecuritySettings = Field(default=KafkaSecuritySettings(), description="how brokers are spoken to")
 
 

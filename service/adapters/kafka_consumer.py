@@ -2,13 +2,13 @@
 
 Every trap of aiokafka 0.14 that matters here is met where it bites: no auto-commit, explicit offsets per partition,
 commit failures survived (a redelivered event is known by its digest), a bounded poll, a probe for a silent broker,
-partitions that are let go in time when the group regroups.
+a place in the group that is kept while the ledger is slow, and left in time when the group regroups.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -16,6 +16,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from service.adapters.kafka_connection import KafkaConnection, trouble_of
 from service.adapters.kafka_offsets import Offsets
+from service.adapters.kafka_stay import Stay
 from service.application.ports import UnavailableError
 from service.application.telemetry import Telemetry
 from service.domain.liveness import PartitionStanding, SourceStanding
@@ -51,6 +52,7 @@ class KafkaEventSource:
         session_timeout_ms: int = 10_000,
         max_poll_interval_ms: int = 300_000,
         max_poll_records: int = 500,
+        max_partition_fetch_bytes: int = 1_048_576,
     ) -> None:
         """Nothing is opened yet; the first `fetch` joins the group."""
         self._connection = connection
@@ -62,15 +64,17 @@ class KafkaEventSource:
             "heartbeat_interval_ms": min(HEARTBEAT_MS, session_timeout_ms // 3),
             "max_poll_interval_ms": max_poll_interval_ms,
             "max_poll_records": max_poll_records,
+            "max_partition_fetch_bytes": max_partition_fetch_bytes,
         }
         self._most = max_poll_records
         self._consumer: AIOKafkaConsumer | None = None
         self._offsets = Offsets()
+        self._stay = Stay(max_poll_interval_ms=max_poll_interval_ms, telemetry=telemetry)
         self._paused: set[str] = set()
         self._commit_wanted = asyncio.Event()
         self._commit_alone = asyncio.Lock()
         self._commit_seconds = min(COMMIT_SECONDS, session_timeout_ms / 1_000 * COMMIT_SHARE)
-        self._committing: asyncio.Task[None] | None = None
+        self._beside: Sequence[asyncio.Task[None]] = ()
         self._probed_at = 0.0
         self._polling: asyncio.Task[Polled] | None = None
         self._polling_since = 0.0
@@ -79,10 +83,13 @@ class KafkaEventSource:
 
     async def fetch(self) -> Sequence[Record]:
         """The next records, partition by partition in their order; empty after half a second without any."""
+        self._stay.back()
         consumer = await self._joined()
         found = await self._poll(consumer)
         records = [_record(message) for messages in found.values() for message in messages]
-        if not records:
+        if records:
+            self._stay.out()
+        else:
             await self._probe(consumer)
         self._asked += 1
         return records
@@ -152,6 +159,7 @@ class KafkaEventSource:
 
     def taken(self, records: Sequence[Record]) -> None:
         """These are durable: commit behind them, in the background."""
+        self._stay.back()
         self._offsets.taken(records)
         self._commit_wanted.set()
 
@@ -185,9 +193,9 @@ class KafkaEventSource:
 
     async def close(self) -> None:
         """Commit what is durable and leave the group; while Kafka is away, give up on both after a few seconds."""
-        if self._committing is not None:
-            self._committing.cancel()
-            await asyncio.gather(self._committing, return_exceptions=True)
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
         if self._consumer is not None:
             await self.commit_durable()
             if self._polling is not None:  # the group regroups: who leaves in the middle of it is missed for a session
@@ -260,8 +268,12 @@ class KafkaEventSource:
                 raise UnavailableError("kafka", f"{type(trouble).__name__} on joining") from trouble
             consumer.subscribe(self._topics, listener=_Assignments(self, self._telemetry))
             self._consumer = consumer
-            self._committing = asyncio.get_running_loop().create_task(self._commit_in_background())
+            self._run_beside(self._commit_in_background(), self._stay.run(consumer))
         return self._consumer
+
+    def _run_beside(self, *work: Coroutine[Any, Any, None]) -> None:
+        """What goes on between fetches, until the group is left."""
+        self._beside = [asyncio.get_running_loop().create_task(each) for each in work]
 
     async def _commit_in_background(self) -> None:
         while True:

@@ -44,7 +44,8 @@ class EventSource(Protocol):
     async def fetch(self) -> Sequence[Record]:
         """The next records in their partitions' order; may be empty after a short wait.
 
-        Raises SourceUnavailable while the broker can't be reached.
+        Whoever calls again only late, as the ledger is slow, keeps its place in the group, and memory stays bounded.
+        Raises UnavailableError while the broker can't be reached.
         """
         ...
 

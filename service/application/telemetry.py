@@ -34,7 +34,15 @@ Counter = Literal[
 ]
 Histogram = Literal["vendor_request_seconds", "quota_wait_seconds", "intake_batch_seconds", "command_age_seconds"]
 Gauge = Literal[
-    "commands", "outbox_pending", "ready", "quota_rate", "topic_paused", "quarantined", "watchdog_alive", "fleet"
+    "commands",
+    "outbox_pending",
+    "ready",
+    "quota_rate",
+    "topic_paused",
+    "intake_held_back",
+    "quarantined",
+    "watchdog_alive",
+    "fleet",
 ]
 
 
@@ -86,6 +94,7 @@ CATALOGUE: Final[Mapping[Counter | Histogram | Gauge, Metric]] = {
     "topic_paused": Metric(
         "gauge", "1 from the moment a topic is paused for its bad records until a probe reads well.", ("topic",)
     ),
+    "intake_held_back": Metric("gauge", "1 while a batch waits for the ledger for seconds, and nothing is fetched."),
     "quarantined": Metric(
         "gauge", "1 while an account is stopped as sick; `all` or the one operation.", ("account", "operation")
     ),
