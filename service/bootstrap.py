@@ -223,6 +223,7 @@ def _open_kafka(site: _Site) -> tuple[KafkaEventSource, KafkaPublisher]:
         group_id=kafka.group_id,
         topics=kafka.topics,
         telemetry=site.telemetry,
+        group_instance_id=kafka.group_instance_id,
         session_timeout_ms=kafka.session_timeout_ms,
         max_poll_interval_ms=kafka.max_poll_interval_ms,
         max_poll_records=kafka.max_poll_records,

@@ -75,7 +75,17 @@ class KafkaSettings(Section):
     topics: tuple[str, ...] = Field(
         default=("hr.events", "crm.events"), min_length=1, description="topics that are read"
     )
-    session_timeout_ms: int = Field(default=10_000, ge=1_000, description="a member silent for longer is taken as gone")
+    group_instance_id: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]{1,249}$",
+        description="a name that is stable per pod, e.g. the StatefulSet pod name, unique in the group: a restart "
+        "under it moves no partitions",
+    )
+    session_timeout_ms: int = Field(
+        default=10_000,
+        ge=1_000,
+        description="a member silent for longer is taken as gone; with `group_instance_id` longer than a restart",
+    )
     max_poll_interval_ms: int = Field(
         default=300_000,
         ge=1_000,

@@ -49,6 +49,7 @@ class KafkaEventSource:
         group_id: str,
         topics: Sequence[str],
         telemetry: Telemetry,
+        group_instance_id: str | None = None,
         session_timeout_ms: int = 10_000,
         max_poll_interval_ms: int = 300_000,
         max_poll_records: int = 500,
@@ -60,6 +61,7 @@ class KafkaEventSource:
         self._telemetry = telemetry
         self._membership = {
             "group_id": group_id,
+            "group_instance_id": group_instance_id,
             "session_timeout_ms": session_timeout_ms,
             "heartbeat_interval_ms": min(HEARTBEAT_MS, session_timeout_ms // 3),
             "max_poll_interval_ms": max_poll_interval_ms,

@@ -29,6 +29,11 @@ async def opened_with(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> dict[
     return arguments
 
 
+async def test_a_member_bears_no_name_unless_it_is_given_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await opened_with(monkeypatch))["group_instance_id"] is None
+    assert (await opened_with(monkeypatch, group_instance_id="pod-0"))["group_instance_id"] == "pod-0"
+
+
 async def test_what_is_fetched_ahead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = await opened_with(monkeypatch, max_poll_records=7, max_partition_fetch_bytes=9_000)
     assert (arguments["max_poll_records"], arguments["max_partition_fetch_bytes"]) == (7, 9_000)
