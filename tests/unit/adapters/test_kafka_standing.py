@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -183,6 +184,27 @@ async def test_poll_that_waits_for_the_group_is_neither_cancelled_nor_repeated(
     assert member.polls == 1
     await source.fetch()
     assert member.polls == 2
+
+
+async def test_what_was_polled_before_its_partition_went_is_handed_out_and_not_committed(
+    source: KafkaEventSource, member: Member
+) -> None:
+    arrived = asyncio.Event()
+    message = SimpleNamespace(topic="hr.events", partition=0, offset=5, key=None, value=b"", headers=(), timestamp=0)
+
+    async def brings() -> dict[TopicPartition, list[Any]]:
+        await arrived.wait()
+        return {PARTITION: [message]}
+
+    member.poll = brings
+    assert await source.fetch() == []
+    arrived.set()
+    await asyncio.sleep(0)
+    await source.let_go({PARTITION})
+    records = await source.fetch()
+    source.taken(records)
+    assert [record.offset for record in records] == [5]
+    assert source._offsets.due() == {}
 
 
 async def test_group_that_does_not_come_to_an_assignment_is_told(
