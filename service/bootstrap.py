@@ -32,7 +32,7 @@ from service.application.ends import show_quarantines
 from service.application.execution import Execution
 from service.application.intake import Intake
 from service.application.outbox_relay import OutboxRelay
-from service.application.ports import Clock, VendorClient
+from service.application.ports import Clock, CommandQuery, VendorClient
 from service.application.present_reader import BatchingPresentReader
 from service.application.rounds import Pulse, Stopping, keep_going
 from service.application.session_keeper import SessionKeeper
@@ -114,7 +114,7 @@ class Window:
         )
 
     async def _look(self) -> None:
-        await self.ledger.next_due(self.clock.now())
+        await self.ledger.commands(CommandQuery(limit=1))
         self.telemetry.health("ledger", ready=True)
         await self.clock.sleep(LOOK_SECONDS)
 

@@ -219,10 +219,6 @@ class Ledger(Protocol):
         """
         ...
 
-    async def next_due(self, now: float) -> float | None:
-        """When the next command that is not due yet becomes due (seconds since the epoch), if any."""
-        ...
-
     async def unpublished(self, limit: int) -> Sequence[OutboxMessage]:
         """The oldest messages that Kafka has not acknowledged."""
         ...

@@ -298,15 +298,6 @@ class FakeLedger:
 
         return await self._transaction("regroup", work)
 
-    async def next_due(self, now: float) -> float | None:
-        """When the next command that is not due yet becomes due, if any."""
-
-        def work() -> float | None:
-            times = (c.due_at for c in self._unfinished.values() if _waits(c) and c.due_at is not None)
-            return min((due for due in times if due > now), default=None)
-
-        return await self._transaction("next_due", work)
-
     async def reserve_slots(
         self, quota_group: str, operation: str, *, count: int, spacing: float, not_before: float
     ) -> float:

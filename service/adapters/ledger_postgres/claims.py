@@ -45,7 +45,6 @@ SELECT {rows.COMMAND} FROM commands AS c
 WHERE state = 'in_flight' AND NOT EXISTS (SELECT 1 FROM sessions AS s WHERE s.fence = c.owner AND s.ended_at IS NULL)
 ORDER BY order_at, arrival, step_no, id
 """  # noqa: S608
-SELECT_NEXT_DUE = f"SELECT min(due_at) FROM commands WHERE {WAITS} AND due_at > $1"  # noqa: S608
 # The accounts that have anything waiting in each room, by hops through the index.
 SELECT_ACCOUNTS = f"""
 WITH RECURSIVE hops AS (
@@ -65,7 +64,10 @@ SELECT nth - 1, account FROM hops WHERE account <> '' ORDER BY nth, account
 # to another plan that has begun or comes earlier (and is effective). A plan that has begun waits for no other plan
 # that is not busy: whoever was parked behind it would wait for ever. For the same reason parked work stands in nobody's
 # way: what it waits for does, or it waits for `c` itself, which was claimed when it came and then handed back unsent.
-BEGUN = "EXISTS (SELECT 1 FROM commands AS p WHERE p.plan_id = {}.plan_id AND (p.owner IS NOT NULL OR p.attempts > 0))"
+# Subqueries are written so that each is looked up by its plan, never read as a whole beforehand.
+BEGUN = """((
+    SELECT true FROM commands AS p WHERE p.plan_id = {}.plan_id AND (p.owner IS NOT NULL OR p.attempts > 0) LIMIT 1
+) IS NOT NULL)"""
 STANDS_IN_THE_WAY = f"""
     b.live AND b.id <> c.id AND b.state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
     AND (
@@ -76,8 +78,9 @@ STANDS_IN_THE_WAY = f"""
             AND (
                 ((b.order_at, b.arrival) < (c.order_at, c.arrival)
                  AND (b.effective_at IS NULL OR b.effective_at <= $1)
-                 AND NOT EXISTS (SELECT 1 FROM commands AS p
-                                 WHERE p.plan_id = b.plan_id AND p.state = 'waiting' AND p.cause = 'earlier_work'))
+                 AND (SELECT true FROM commands AS p
+                      WHERE p.plan_id = b.plan_id AND p.state || '' = 'waiting' AND p.cause = 'earlier_work'
+                      LIMIT 1) IS NULL)
                 OR {BEGUN.format("b")}
             )
         )
@@ -103,10 +106,11 @@ ORDER BY nth, due_at, arrival, step_no
 """  # noqa: S608
 # What others have locked is left to the next claim.
 TAKE = f"""
+WITH chosen AS MATERIALIZED (
+    SELECT id AS free FROM commands WHERE id = ANY($2::text[]) ORDER BY id FOR UPDATE SKIP LOCKED
+)
 UPDATE commands AS c SET owner = $1, claims = claims + 1
-FROM (SELECT id AS free FROM commands WHERE id = ANY($2::text[]) AND {WAITS} AND due_at <= $3
-      ORDER BY id FOR UPDATE SKIP LOCKED) AS f
-WHERE c.id = f.free RETURNING {rows.COMMAND}
+FROM chosen WHERE c.id = chosen.free AND {WAITS} AND due_at <= $3 RETURNING {rows.COMMAND}
 """  # noqa: S608
 SELECT_STANDING = f"SELECT {rows.HOLD} FROM holds WHERE released_at IS NULL ORDER BY id"  # noqa: S608
 # Unfinished probes that time makes runnable, each with whether something stands in its way.

@@ -138,12 +138,6 @@ class PostgresLedger:
             self._commands_touched()
         return changed
 
-    async def next_due(self, now: float) -> float | None:
-        """When the next command that is not due yet becomes due, if any."""
-        async with self._database.connection() as connection:
-            due: float | None = await connection.fetchval(claims.SELECT_NEXT_DUE, now)
-            return due
-
     async def lend_tokens(
         self,
         quota_group: str,

@@ -29,10 +29,10 @@ SELECT {rows.OUTBOX}, seq FROM outbox AS m
 WHERE published_at IS NULL AND (
     owner = $1 OR owner IS NULL
     OR NOT EXISTS (SELECT 1 FROM sessions AS s WHERE s.fence = m.owner AND s.ended_at IS NULL)
-) AND NOT EXISTS (
-    SELECT 1 FROM outbox AS e JOIN sessions AS s ON s.fence = e.owner AND s.ended_at IS NULL
-    WHERE e.published_at IS NULL AND e.order_by = m.order_by AND e.seq < m.seq AND e.owner <> $1
-)
+) AND (
+    SELECT true FROM outbox AS e JOIN sessions AS s ON s.fence = e.owner AND s.ended_at IS NULL
+    WHERE e.published_at IS NULL AND e.order_by = m.order_by AND e.seq < m.seq AND e.owner <> $1 LIMIT 1
+) IS NULL
 ORDER BY seq LIMIT $2
 """  # noqa: S608
 MARK_PUBLISHED = "UPDATE outbox SET published_at = $1 WHERE id = ANY($2::text[]) AND published_at IS NULL"

@@ -36,10 +36,6 @@ SELECT_ORPHANS = f"""
 SELECT {rows.COMMAND} FROM commands INDEXED BY commands_in_flight
 WHERE state = 'in_flight' AND owner IS NOT ? ORDER BY order_at, arrival, step_no, id
 """  # noqa: S608
-SELECT_NEXT_DUE = """
-SELECT min(due_at) FROM commands INDEXED BY commands_next_due
-WHERE due_at IS NOT NULL AND owner IS NULL AND state IN ('pending', 'waiting', 'in_doubt') AND due_at > ?
-"""
 SELECT_NEXT_ACCOUNT = """
 SELECT account FROM commands INDEXED BY commands_due
 WHERE due_at IS NOT NULL AND owner IS NULL AND state IN ('pending', 'waiting', 'in_doubt')
@@ -157,12 +153,6 @@ def release_others(connection: sqlite3.Connection, session: Session, command_ids
 def regroup(connection: sqlite3.Connection, groups: Mapping[str, str]) -> int:
     """Let unfinished commands pay to their account's present quota group; how many changed."""
     return connection.execute(REGROUP_COMMANDS, (rows.to_json(groups),)).rowcount
-
-
-def next_due(connection: sqlite3.Connection, now: float) -> float | None:
-    """The earliest due time after `now` of what nobody owns."""
-    due: float | None = connection.execute(SELECT_NEXT_DUE, (now,)).fetchone()[0]
-    return due
 
 
 def claim(

@@ -91,10 +91,6 @@ class SqliteLedger:
             lambda c: claims.regroup(c, groups), lambda changed: ("commands",) if changed else ()
         )
 
-    async def next_due(self, now: float) -> float | None:
-        """When the next command that is not due yet becomes due, if any."""
-        return await self._thread.run(lambda c: claims.next_due(c, now))
-
     async def reserve_slots(
         self, quota_group: str, operation: str, *, count: int, spacing: float, not_before: float
     ) -> float:

@@ -350,18 +350,3 @@ async def test_blocked_work_never_hides_free_work_behind_it(ledger: Ledger, sess
     taken = [await claimed(ledger, session, room(1)) for _ in range(6)]
 
     assert [command_id for claim in taken for command_id in claim] == ["plan-000300-0"]
-
-
-async def test_next_due_is_the_earliest_time_after_now_of_what_nobody_owns(ledger: Ledger) -> None:
-    assert await ledger.next_due(NOW) is None
-    await put_work(
-        ledger,
-        make_command(make_plan(1), due_at=NOW),
-        make_command(make_plan(2), due_at=NOW + 1, owner=3),
-        make_command(make_plan(3), due_at=NOW + 1, state=CommandState.FAILED),
-        make_command(make_plan(4), due_at=NOW + 3),
-        make_command(make_plan(5), due_at=NOW + 2, state=CommandState.WAITING),
-    )
-
-    assert await ledger.next_due(NOW) == NOW + 2
-    assert await ledger.next_due(NOW + 3) is None

@@ -104,8 +104,6 @@ CREATE TABLE commands (
 );
 CREATE INDEX commands_due ON commands (quota_group, operation, lane, account, due_at, arrival, step_no)
     WHERE due_at IS NOT NULL AND owner IS NULL AND state IN ('pending', 'waiting', 'in_doubt');
-CREATE INDEX commands_next_due ON commands (due_at)
-    WHERE due_at IS NOT NULL AND owner IS NULL AND state IN ('pending', 'waiting', 'in_doubt');
 CREATE INDEX commands_claimed ON commands (owner) WHERE owner IS NOT NULL AND state IN ('pending', 'waiting', 'in_doubt');
 CREATE INDEX commands_in_flight ON commands (owner) WHERE state = 'in_flight';
 CREATE INDEX commands_unfinished ON commands (operation, state)

@@ -124,7 +124,6 @@ operations = st.lists(
         st.tuples(st.just("regroup"), st.dictionaries(st.sampled_from(("a", "b")), st.sampled_from((GROUP, "former")))),
         st.tuples(st.just("open_session"), st.none()),
         st.tuples(st.just("orphans"), st.none()),
-        st.tuples(st.just("next_due"), st.sampled_from((NOW - 2, NOW, NOW + 1))),
         st.tuples(st.just("slots"), st.tuples(st.integers(1, 3), st.sampled_from((NOW, NOW + 30)))),
         st.tuples(st.just("published"), st.sampled_from(("m1", "m2", "m9"))),
         st.tuples(st.just("look"), st.sampled_from((*CommandState, None))),
@@ -189,9 +188,6 @@ class Driver:
 
     async def _orphans(self, _: None) -> object:
         return list(await self.ledger.orphans(self._session))
-
-    async def _next_due(self, now: float) -> object:
-        return await self.ledger.next_due(now)
 
     async def _slots(self, argument: Any) -> object:
         count, not_before = argument

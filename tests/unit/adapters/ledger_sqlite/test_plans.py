@@ -61,7 +61,6 @@ def connection(request: pytest.FixtureRequest, path: Path) -> Iterator[sqlite3.C
     [
         (claims.SELECT_DUE, DUE),
         (claims.SELECT_NEXT_ACCOUNT, ("commands_due",)),
-        (claims.SELECT_NEXT_DUE, ("commands_next_due",)),
         (claims.SELECT_ORPHANS, ("commands_in_flight",)),
         (claims.FREE_CLAIMED, ("commands_claimed",)),
         (claims.RELEASE_COMMANDS, ("commands_claimed",)),

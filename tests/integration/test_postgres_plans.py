@@ -1,0 +1,147 @@
+"""Every hot statement of the PostgreSQL ledger finds its rows by a partial index, beside 200,000 finished commands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+
+from service.adapters.ledger_postgres import claims, listings, state
+from service.adapters.ledger_postgres.connection import Database
+from service.adapters.ledger_postgres.schema import migrate
+from service.adapters.ledger_sql import rows
+from tests.builders import CREATE, GROUP, NOW
+from tests.postgres.server import PostgresServer
+
+FINISHED = 200_000
+WAITING = 20_000
+ALL = FINISHED + WAITING
+OLD = f"n <= {FINISHED}"
+FILL = f"""
+INSERT INTO plans ({rows.PLAN})
+SELECT 'plan-' || n, 0, CASE WHEN {OLD} THEN 'completed' ELSE 'open' END, 'urn:hr', 'event-' || n, 'hired', NULL,
+    NULL, NULL, 'hr.events', 0, n, 'event-' || n, NULL, 'agent:realm/' || n, 'acme_cn', 'urn:hr', NULL, n, n, NULL,
+    {NOW}, NULL, 0, NULL
+FROM generate_series(1, {ALL}) AS n;
+INSERT INTO commands ({rows.COMMAND}, live)
+SELECT 'cmd-' || n, 'plan-' || n, 0, 'extension', 0, 'acme_cn', '{CREATE}', '{GROUP}', 'agent:realm/' || n,
+    'extension:acme_cn/' || n, '{{}}', 'live',
+    CASE WHEN {OLD} THEN 'succeeded' WHEN n % 2 = 0 THEN 'waiting' ELSE 'pending' END,
+    'urn:hr', NULL, n, n, {NOW}, 'earlier_work', NULL, CASE WHEN {OLD} THEN NULL ELSE {NOW} END,
+    NULL, 1, 0, {NOW}, {NOW}, NULL, 0, 0, 0, 'done', '{{}}', NULL, NULL, NULL, 1, NOT ({OLD})
+FROM generate_series(1, {ALL}) AS n;
+INSERT INTO facts
+SELECT 'fact-' || n, 'agent:realm/' || n, 'approved', NULL, NULL, 0, CASE WHEN {OLD} THEN 'cmd-' || n END
+FROM generate_series({FINISHED} - 20000, {ALL}) AS n;
+INSERT INTO event_digests SELECT md5(n::text), 'd', n, 0, NULL, NULL, NULL FROM generate_series(1, {ALL}) AS n;
+INSERT INTO bindings
+SELECT 'agent:realm/' || n, 1, 'extension:acme_cn/' || n, 'acme_cn', 'live', 'plan-' || n, '{{}}', n, '{{}}', 1, 0
+FROM generate_series(1, {ALL}) AS n;
+INSERT INTO outbox (id, topic, headers, order_by, created_at, published_at, owner)
+SELECT 'm-' || n, 't', '[]', 'agent:realm/' || n, 0, CASE WHEN {OLD} THEN 1 END, 1
+FROM generate_series(1, {ALL}) AS n;
+INSERT INTO sessions (owner, started_at, expires_at, ended_at)
+SELECT 'pod-' || n, 0, 0, CASE WHEN n < 1000 THEN 1 END FROM generate_series(1, 1000) AS n;
+ANALYZE;
+"""  # noqa: S608
+
+
+@dataclass(frozen=True)
+class Hot:
+    """A statement that runs all day, and the indexes that it may use."""
+
+    name: str
+    statement: str
+    arguments: Sequence[Any]
+    indexes: frozenset[str]
+
+
+def hot(name: str, statement: str, arguments: Sequence[Any], *indexes: str) -> Hot:
+    return Hot(name, statement, arguments, frozenset(indexes))
+
+
+LIVE = ("commands_live_of_subject", "commands_live_of_resource", "commands_of_plan")
+BUSY = ("commands_claimed", "commands_in_flight", "commands_by_state")
+NAMES = [f"agent:realm/{FINISHED + n}" for n in range(40)]
+RESOURCES = [f"extension:acme_cn/{FINISHED + n}" for n in range(40)]
+IDS = [f"cmd-{FINISHED + n}" for n in range(1, 41)]
+PLANS = [f"plan-{FINISHED + n}" for n in range(1, 41)]
+PAGE = ([GROUP], [CREATE], ["live"], ["acme_cn"], [float("-inf")], [0], [0], [90])
+STATEMENTS = [
+    hot("due", claims.SELECT_DUE, (NOW, *PAGE), "commands_due", *LIVE),
+    hot("accounts", claims.SELECT_ACCOUNTS, ([GROUP], [CREATE], ["live"]), "commands_due"),
+    hot("take", claims.TAKE, (1, IDS, NOW), "commands_pkey"),
+    hot("release", claims.RELEASE_COMMANDS, (IDS, 1), "commands_pkey", "commands_claimed"),
+    hot("release others", claims.RELEASE_OTHERS, (1, IDS), "commands_claimed"),
+    hot("free", claims.FREE_CLAIMED, ([1, 2],), "commands_claimed"),
+    hot("orphans", claims.SELECT_ORPHANS, (), "commands_in_flight", "commands_by_state"),
+    hot("probes", claims.SELECT_PROBES, (NOW, IDS[:1]), "commands_pkey", *LIVE),
+    hot("under way", claims.IS_UNDER_WAY, ("acme_cn", None, None, None), *BUSY),
+    hot(
+        "plans around",
+        state.SELECT_PLANS_AROUND,
+        (PLANS, NAMES, RESOURCES),
+        *("plans_pkey", "plans_open", "commands_live_of_subject", "commands_live_of_resource"),
+    ),
+    hot("commands of plans", state.SELECT_COMMANDS_OF_PLANS, (PLANS,), "commands_of_plan"),
+    hot("held", state.SELECT_HELD_OF_RESOURCES, (RESOURCES,), "bindings_held"),
+    hot("bindings", state.SELECT_BINDINGS_OF_SUBJECTS, (NAMES,), "bindings_pkey"),
+    hot("facts", state.SELECT_WAITING_FACTS, (NAMES,), "facts_waiting"),
+    hot("digests", state.SELECT_DIGESTS, (["a", "b"],), "event_digests_pkey"),
+    hot("last arrival", state.SELECT_LAST_ARRIVAL, (), "event_digests_arrival_key"),
+    hot("live", state.UPDATE_LIVE, (PLANS, [True] * len(PLANS)), "commands_of_plan"),
+    hot("unpublished", listings.SELECT_UNPUBLISHED, (1, 500), "outbox_unpublished", "outbox_in_line", "sessions_pkey"),
+    hot("published", listings.MARK_PUBLISHED, (NOW, ["m-1"]), "outbox_id_key"),
+    hot("unfinished", listings.COUNT_UNFINISHED, (), "commands_unfinished"),
+]
+
+
+@pytest.fixture(scope="module")
+def filled(postgres: PostgresServer) -> Iterator[str]:
+    name = postgres.create_database()
+    asyncio.run(_fill(postgres.url(name)))
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+async def _fill(url: str) -> None:
+    await migrate(Database(url, password=None, connections=1))
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(FILL)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("one", STATEMENTS, ids=lambda one: one.name)
+async def test_hot_statement_reads_by_its_index_alone(filled: str, one: Hot, mode: str) -> None:
+    connection = await asyncpg.connect(filled, server_settings={"plan_cache_mode": mode})
+    try:
+        await connection.execute("BEGIN")  # and never COMMIT: it is really run, for not every plan is told otherwise
+        found = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {one.statement}", *one.arguments)
+    finally:
+        await connection.close()
+    nodes = list(_nodes(orjson.loads(found)[0]["Plan"]))
+    scanned = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
+    used = {node["Index Name"] for node in nodes if "Index Name" in node}
+
+    assert scanned <= SMALL, scanned
+    assert used, "no index at all"
+    assert used <= one.indexes | SMALL_INDEXES, used - one.indexes
+
+
+SMALL = {"holds"}
+"""Tables that stay small."""
+SMALL_INDEXES = {"holds_standing", "sessions_pkey", "sessions_open"}
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", []):
+        yield from _nodes(below)
