@@ -176,7 +176,7 @@ async def _open_session(site: _Site, ledger: OpenLedger, clients: Mapping[str, V
     """This process's session; what ended ones left in flight is put in doubt, now and whenever one ends."""
     keeper = SessionKeeper(
         ledger=ledger,
-        owner=f"{socket.gethostname()}:{os.getpid()}",
+        owner=site.settings.kafka.group_instance_id or f"{socket.gethostname()}:{os.getpid()}",
         seconds=site.settings.session_seconds,
         clock=site.clock,
         telemetry=site.telemetry,

@@ -79,7 +79,7 @@ class KafkaSettings(Section):
         default=None,
         pattern=r"^[A-Za-z0-9._-]{1,249}$",
         description="a name that is stable per pod, e.g. the StatefulSet pod name, unique in the group: a restart "
-        "under it moves no partitions",
+        "under it moves no partitions, and with PostgreSQL takes back at once what it had begun",
     )
     session_timeout_ms: int = Field(
         default=10_000,

@@ -72,6 +72,8 @@ class Scene:
     _memory: "tempfile.TemporaryDirectory[str] | None" = None
     _begun_ms: float = 0.0
     sandbox_url: str = ""
+    program: tuple[str, ...] = ("-m", "service")
+    """What Python runs as a worker."""
     http_ports: dict[int, int] = field(default_factory=dict)
     """By replica; a replica keeps its port when it is started again."""
 
@@ -147,7 +149,7 @@ class Scene:
         config.write_text(yaml.safe_dump(self._worker_settings(replica)))
         number = len(list(self.folder.glob("worker*.log")))
         process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "service", "run", "--config", str(config), *flags],
+            [sys.executable, *self.program, "run", "--config", str(config), *flags],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, **self._secrets()},
