@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -179,16 +180,26 @@ class Scene:
 
     async def produce(self, records: Iterable[DayRecord]) -> list[RecordMetadata]:
         """Write records to their topics, in order, acknowledged; where each of them lies."""
+        async with self.producer() as produce:
+            return await produce(records)
+
+    @asynccontextmanager
+    async def producer(self) -> AsyncIterator[Callable[[Iterable[DayRecord]], Awaitable[list[RecordMetadata]]]]:
+        """As `produce`, for who produces again and again."""
         producer = AIOKafkaProducer(
             bootstrap_servers=self.broker.bootstrap_servers, enable_idempotence=True, max_request_size=EIGHT_MIB
         )
-        await producer.start()
-        try:
+
+        async def produce(records: Iterable[DayRecord]) -> list[RecordMetadata]:
             sent = [
                 await producer.send(self.topic(r.topic), value=r.value, key=r.key, headers=list(r.headers))
                 for r in records
             ]
             return list(await asyncio.gather(*sent))
+
+        await producer.start()
+        try:
+            yield produce
         finally:
             await producer.stop()
 

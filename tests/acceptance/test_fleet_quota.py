@@ -1,10 +1,13 @@
 """A fleet keeps to one quota, whoever dies, stalls, joins or leaves, and uses what it may."""
 
+import asyncio
 import itertools
+import math
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from tests.acceptance.events import hired
 from tests.acceptance.fleet import Fleet, open_fleet
 from tests.acceptance.scene import QUOTAS
 from tests.kafka.broker import KafkaBroker
+from tests.postgres.server import PostgresServer
 
 SPARE_SECONDS = 60.0
 """For the start of the processes, and for what the last hires need after their creation."""
@@ -200,3 +204,69 @@ def shares_while_both_wait(fleet: Fleet) -> list[float]:
     last = min(len(apps) - 1 - apps[::-1].index(app) for app in set(apps))
     counted = Counter(apps[: last + 1])
     return [counted[app] / (last + 1) for app in sorted(counted)]
+
+
+@pytest.mark.parametrize(("queued", "seconds"), [(200, 6), pytest.param(5000, 60, marks=long)])
+async def test_replays_that_queue_up_do_not_hold_up_live_work(
+    kafka: KafkaBroker,
+    postgres: PostgresServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    queued: int,
+    seconds: int,
+) -> None:
+    urls = {name: postgres.url(postgres.create_database()) for name in ("beside", "alone")}
+    folders = {name: tmp_path / name for name in urls}
+    for folder in folders.values():
+        folder.mkdir()
+    async with (
+        open_fleet(kafka, urls["beside"], folders["beside"], tag=f".beside{queued}") as beside,
+        open_fleet(kafka, urls["alone"], folders["alone"], tag=f".alone{queued}") as alone,
+    ):
+        for fleet in (beside, alone):
+            fleet.start(0, 1)
+        for fleet in (beside, alone):
+            await fleet.ready()
+        await taken_in_and_held(beside, queued)
+        await beside.ask(TO_REPLAY, queued)
+        await beside.ask(RELEASE)
+        produced = await paced_hires(seconds, beside, alone)
+        p99 = {name: await live_wait(fleet, produced) for name, fleet in (("beside", beside), ("alone", alone))}
+        for fleet in (beside, alone):
+            assert windows_over_quota(fleet.scene.journal, QUOTAS) == []
+            for replica in list(fleet.workers):
+                await fleet.kill(replica)
+    with capsys.disabled():
+        sys.stdout.write(f"\n  p99 wait of {len(produced)} live hires: {p99}, beside {queued} in the replay lane\n")
+    if queued >= 5000:
+        assert p99["beside"] <= 1.2 * p99["alone"] + 0.1
+
+
+LIVE_RATE = 14.0
+"""A second: 70 % of the quota."""
+LIVE_FROM = 70_000
+
+
+async def paced_hires(seconds: int, *fleets: Fleet) -> dict[str, float]:
+    """Hire at an even pace, in every fleet at the same moments; when each extension was asked for (monotonic)."""
+    produced: dict[str, float] = {}
+    begun = time.monotonic()
+    async with AsyncExitStack() as opened:
+        produce = [await opened.enter_async_context(fleet.scene.producer()) for fleet in fleets]
+        for n in range(round(seconds * LIVE_RATE)):
+            await asyncio.sleep(max(0.0, begun + n / LIVE_RATE - time.monotonic()))
+            produced[f"extension:{APPS[0]}/{LIVE_FROM + n}"] = time.monotonic()
+            await asyncio.gather(*(into([hired(LIVE_FROM + n)]) for into in produce))
+    return produced
+
+
+async def live_wait(fleet: Fleet, produced: dict[str, float]) -> float:
+    """Seconds from a hire to its creation at the vendor that 99 of 100 did not exceed."""
+
+    def arrivals() -> dict[str, float]:
+        created = (entry for entry in fleet.scene.journal if entry.effect == "created")
+        return {str(entry.natural_key): entry.arrival for entry in created if entry.natural_key in produced}
+
+    await fleet.scene.until(lambda: len(arrivals()) == len(produced), seconds=60, what="every live hire created")
+    waits = sorted(arrived - produced[key] for key, arrived in arrivals().items())
+    return round(waits[math.ceil(0.99 * len(waits)) - 1], 3)
