@@ -79,8 +79,13 @@ class Execution:
         clock: Clock,
         telemetry: Telemetry,
         policy: SettlingPolicy,
+        gather_seconds: float = 0.02,
     ) -> None:
-        """Everything it needs, as ports."""
+        """Everything it needs, as ports.
+
+        Between two claims `gather_seconds` pass, so that what ends meanwhile is followed by one claim, and by one read.
+        """
+        self._gather = gather_seconds
         self._ledger = ledger
         self._own = own
         self._settlement = settlement
@@ -153,10 +158,10 @@ class Execution:
             self._telemetry.log("warning", "commands are handed back by the next start", reason=str(away))
 
     async def _round(self) -> None:
-        if await self.run_once() == 0:
+        claimed = await self.run_once()
+        await self._clock.sleep(self._gather)
+        if claimed == 0:
             await self._changed()
-        else:
-            await self._clock.sleep(0.02)  # lets settlements gather, so that claims and reads come in batches
 
     def _free_rooms(self) -> list[ClaimRoom]:
         if len(self._tasks) >= MOST_IN_FLIGHT:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 
 from service.domain.binding import Binding, BindingState
@@ -28,9 +29,14 @@ class Draft:
         """Start from what the ledger loaded; `now` is the transaction's time (seconds since the epoch)."""
         self.now = now
         self._digests = dict(known.digests)
-        self._bindings = {(b.subject, b.generation): b for b in known.bindings}
-        self._plans = dict(known.plans)
-        self._commands = {c.id: c for c in known.commands}
+        self._bindings: dict[tuple[str, int], Binding] = {}
+        self._bindings_about: defaultdict[str, dict[tuple[str, int], None]] = defaultdict(dict)
+        self._plans: dict[str, Plan] = {}
+        self._plans_of: defaultdict[str, dict[str, None]] = defaultdict(dict)  # by subject
+        self._plans_on: defaultdict[str, dict[str, None]] = defaultdict(dict)  # by resource
+        self._commands: dict[str, Command] = {}
+        self._steps: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        self._keep(known)
         self._facts = {f.id: f for f in known.facts}
         self._holds = {h.id: h for h in known.holds}
         self._next_arrival = known.next_arrival
@@ -46,6 +52,31 @@ class Draft:
         self._dead_letters: list[DeadLetter] = []
         self._acts: list[Act] = []
 
+    # what is known, by what it is asked for: a batch has thousands of rows, and asks about each of its events
+
+    def _keep(self, known: Known) -> None:
+        for binding in known.bindings:
+            self._keep_binding(binding)
+        for plan in known.plans.values():
+            self._keep_plan(plan)
+        for command in known.commands:
+            self._keep_command(command)
+
+    def _keep_binding(self, binding: Binding) -> None:
+        place = (binding.subject, binding.generation)
+        self._bindings[place] = binding
+        for name in (binding.subject, binding.resource):
+            self._bindings_about[name][place] = None
+
+    def _keep_plan(self, plan: Plan) -> None:
+        self._plans[plan.id] = plan
+        self._plans_of[plan.subject][plan.id] = None
+
+    def _keep_command(self, command: Command) -> None:
+        self._commands[command.id] = command
+        self._steps[command.plan_id][command.id] = None
+        self._plans_on[command.resource][command.plan_id] = None
+
     # what is known, with this transaction's changes in it
 
     def digest_of(self, event: EventKey) -> str | None:
@@ -54,12 +85,15 @@ class Draft:
 
     def binding_of(self, subject: str) -> Binding | None:
         """The subject's held binding, else its last released one, else None."""
-        mine = (b for b in self._bindings.values() if b.subject == subject)
+        mine = (b for b in self._bindings_of(subject) if b.subject == subject)
         return max(mine, key=lambda b: (b.held, b.generation), default=None)
 
     def holder_of(self, resource: str) -> Binding | None:
         """The held binding on a resource, whoever's it is."""
-        return next((b for b in self._bindings.values() if b.resource == resource and b.held), None)
+        return next((b for b in self._bindings_of(resource) if b.resource == resource and b.held), None)
+
+    def _bindings_of(self, name: str) -> list[Binding]:
+        return [self._bindings[place] for place in sorted(self._bindings_about.get(name, ()))]
 
     def plan(self, plan_id: str) -> Plan:
         """A plan by id; KeyError if it was not loaded."""
@@ -67,7 +101,7 @@ class Draft:
 
     def steps_of(self, plan_id: str) -> list[Command]:
         """A plan's commands in their order."""
-        return sorted((c for c in self._commands.values() if c.plan_id == plan_id), key=lambda c: c.step_no)
+        return sorted((self._commands[i] for i in self._steps.get(plan_id, ())), key=lambda c: c.step_no)
 
     def command(self, command_id: str) -> Command | None:
         """A command as it now stands."""
@@ -75,8 +109,11 @@ class Draft:
 
     def open_plans(self, subject: str, resources: Iterable[str]) -> list[Plan]:
         """Open plans about the subject or one of the resources, in their order."""
-        wanted = set(resources)
-        return sorted((p for p in self._open() if self._about(p, subject, wanted)), key=lambda p: p.order.rank)
+        on = {plan_id for resource in resources for plan_id in self._plans_on.get(resource, ())}
+        plans = (
+            self._plans[plan_id] for plan_id in on.union(self._plans_of.get(subject, ())) if plan_id in self._plans
+        )
+        return sorted((p for p in plans if p.state is PlanState.OPEN), key=lambda p: (p.order.rank, p.id))
 
     def facts_for(self, subject: str) -> list[Fact]:
         """Facts of the subject that no wait has taken yet, oldest first."""
@@ -86,12 +123,6 @@ class Draft:
     def quarantines(self) -> list[Hold]:
         """Quarantines that stand, oldest first."""
         return sorted((h for h in self._holds.values() if h.released_at is None), key=lambda h: (h.created_at, h.id))
-
-    def _open(self) -> Iterator[Plan]:
-        return (p for p in self._plans.values() if p.state is PlanState.OPEN)
-
-    def _about(self, plan: Plan, subject: str, resources: set[str]) -> bool:
-        return plan.subject == subject or any(c.resource in resources for c in self.steps_of(plan.id))
 
     # what changes
 
@@ -108,14 +139,14 @@ class Draft:
 
     def put_plan(self, plan: Plan) -> Plan:
         """Store a plan."""
-        self._plans[plan.id] = plan
+        self._keep_plan(plan)
         self._touched_plans.add(plan.id)
         return plan
 
     def put_binding(self, binding: Binding) -> Binding:
         """Store a binding, dated."""
         binding = replace(binding, updated_at=self.now)
-        self._bindings[(binding.subject, binding.generation)] = binding
+        self._keep_binding(binding)
         self._touched_bindings.add((binding.subject, binding.generation))
         return binding
 
@@ -142,7 +173,7 @@ class Draft:
 
     def put_command(self, command: Command) -> Command:
         """Store a command whose state has not changed."""
-        self._commands[command.id] = command
+        self._keep_command(command)
         self._touched_commands.add(command.id)
         return command
 

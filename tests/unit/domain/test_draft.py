@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from service.domain.binding import BindingState
-from service.domain.command import CommandState, PlanState
+from service.domain.command import CommandState, Plan, PlanState
 from service.domain.draft import Draft
 from service.domain.ledger_state import Changes, Fact, Known, OutboxMessage
 from service.domain.lifecycle import ForbiddenTransitionError
@@ -113,3 +113,20 @@ def test_applied_binding_is_no_reservation() -> None:
     draft = Draft(Known(plans={ONE.id: ONE}, bindings=(live,)), NOW)
     draft.release_reservation(ONE)
     assert draft.changes() == Changes()
+
+
+def test_what_a_draft_is_asked_for_does_not_grow_with_what_it_knows() -> None:
+    plans = [make_plan(number) for number in range(1, 2001)]
+    known = Known(plans={plan.id: plan for plan in plans}, commands=tuple(make_command(plan) for plan in plans))
+    looked_at: list[str] = []
+
+    class Watched(dict[str, Plan]):
+        def __getitem__(self, plan_id: str) -> Plan:
+            looked_at.append(plan_id)
+            return super().__getitem__(plan_id)
+
+    draft = Draft(known, NOW)
+    draft._plans = Watched(draft._plans)
+
+    assert draft.open_plans(plans[7].subject, [make_command(plans[9]).resource]) == [plans[7], plans[9]]
+    assert sorted(looked_at) == [plans[7].id, plans[9].id]
