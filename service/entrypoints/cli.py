@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -98,8 +97,10 @@ def run(
 
     configure_logging(sys.stdout, level=settings.log.level)
     try:
-        serve = run_api if api_only else partial(run_worker, with_api=not without_api)
-        code = asyncio.run(serve(settings, MeteredTelemetry()))
+        if api_only:
+            code = asyncio.run(run_api(settings, MeteredTelemetry(expected=("ledger",))))
+        else:
+            code = asyncio.run(run_worker(settings, MeteredTelemetry(), with_api=not without_api))
     except (MigrationError, UnavailableError) as trouble:
         raise stop(str(trouble), ExitCode.FAILED) from None
     except OSError as trouble:
