@@ -31,14 +31,19 @@ class Spending:
     def __init__(self, key: Key, rate: float, *, margin: float, clock: Clock, telemetry: Telemetry) -> None:
         """`rate` requests/s, of which the share `margin` is left for arrivals that jitter."""
         self.group, self.operation = key
-        self.quota = rate
-        self.most, self.span = window(rate)
-        self.full_spacing = spacing(self.most / self.span, margin)  # 2.5/s means two in any second
+        self._margin = margin
+        self.change(rate)
         self.sends: list[float] = []  # ascending, monotonic
         self.slowed = 0
         self._clock, self._telemetry = clock, telemetry
         self._pace = FULL_PACE
         self._foreign_told_at = -math.inf
+
+    def change(self, rate: float) -> None:
+        """Go by another quota from now on."""
+        self.quota = rate
+        self.most, self.span = window(rate)
+        self.full_spacing = spacing(self.most / self.span, self._margin)  # 2.5/s means two in any second
 
     def share(self) -> float:
         """The share of the quota to go at now."""

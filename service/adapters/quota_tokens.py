@@ -28,7 +28,7 @@ LEAST_SECONDS: Final = 0.001
 SOON_SECONDS: Final = 0.25  # a token that is free later than this is worth an ask for another
 WISHES: Final = 3
 HANDOVER_SECONDS: Final = 0.3  # a token that is free sooner lies idle on its way to another process
-LOST_SECONDS: Final = 5.0  # who was dealt a slot and has not come for so long has gone
+LOST_SECONDS: Final = 1.0  # who was dealt a slot and has not come for so long has gone
 EVENNESS: Final = 0.8  # of the even distance between sends, kept at least: the rest is for catching up
 
 
@@ -93,10 +93,8 @@ class TokenSupply:
         """Nothing is held yet."""
         self._waiting = waiting
         self._spending, self._book, self._clock, self._telemetry = spending, book, clock, telemetry
-        self._period = spending.full_spacing * spending.most
-        self._gap = spending.span * (1 + margin * GUARD_SHARE)
-        self._strict = spending.span * (1 + margin * STRICT_SHARE)
-        self._bucket = AsyncLimiter(spending.most, spending.span)
+        self._margin, self._configured = margin, spending.quota
+        self._go_by(spending.quota)
         self._tokens: dict[int, _Token] = {}
         self._share = spending.most
         self._slots: dict[float, _Token] = {}  # by the moment it was dealt for
@@ -104,6 +102,15 @@ class TokenSupply:
         self._asked_at = self._last_due = -math.inf
         self._wishes: deque[int] = deque(maxlen=WISHES)
         self._keeping: asyncio.Task[None] | None = None
+
+    def _go_by(self, rate: float) -> None:
+        """Space uses as the quota in force allows."""
+        spending = self._spending
+        spending.change(rate)
+        self._period = spending.full_spacing * spending.most
+        self._gap = spending.span * (1 + self._margin * GUARD_SHARE)
+        self._strict = spending.span * (1 + self._margin * STRICT_SHARE)
+        self._bucket = AsyncLimiter(spending.most, spending.span)
 
     async def next(self) -> Slot:
         """The slot of the token that is free next; asks for more where that helps. Raises UnavailableError."""
@@ -235,18 +242,21 @@ class TokenSupply:
 
     async def _lend(self, wanted: int, returned: Iterable[_Token]) -> None:
         begun = self._clock.monotonic()
-        given_up = list(returned)
+        given_up, free = list(returned), dict[int, float]()
         for token in given_up:
             del self._tokens[token.number]
+            free[token.number] = max(token.free_at, begun) - begun
+            token.until = -math.inf  # whoever was dealt a slot of it may not use it any more
         lent = await self._book.lend_tokens(
             self._spending.group,
             self._spending.operation,
             wanted=wanted,
-            returned={token.number: max(token.free_at, begun) - begun for token in given_up},
-            most=self._spending.most,
-            window=self._spending.span,
-            gap=self._gap,
+            returned=free,
+            rate=self._configured,
+            gap=1 + self._margin * GUARD_SHARE,
         )
+        if lent.rate != self._spending.quota:
+            self._go_by(lent.rate)
         self._take(lent, begun)
 
     def _take(self, lent: Lent, begun: float) -> None:

@@ -272,10 +272,11 @@ class LentToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lent:
-    """All tokens that are ours now; what exceeds `share` is to be returned."""
+    """All tokens that are ours now; what exceeds `share` is to be returned. `rate` is the quota in force."""
 
     tokens: tuple[LentToken, ...]
     share: int
+    rate: float
 
 
 class TokenBook(Protocol):
@@ -288,14 +289,13 @@ class TokenBook(Protocol):
         *,
         wanted: int,
         returned: Mapping[int, float],
-        most: int,
-        window: float,
+        rate: float,
         gap: float,
     ) -> Lent:
         """Prolong our tokens, return some (number: free again in so many seconds), and take up to our fair share.
 
-        The quota allows `most` sends in any `window` seconds; an overdue token is lent anew `gap` seconds after.
-        Raises UnavailableError.
+        `rate` (requests/s) is the configured quota, which a person may have changed since; an overdue token is lent
+        anew `gap` windows after its time. Raises UnavailableError.
         """
         ...
 

@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from service.application.ports import Clock, Lent, LentToken, UnavailableError
+from service.domain.quota import window
 from service.domain.quota_tokens import Counter, Wish, cold, lend
 
 
 @dataclass
 class SharedTokens:
-    """What the fleet's ledger holds. `owners` counts the processes that joined."""
+    """What the fleet's ledger holds. `owners` counts the processes that joined, `rates` are changed by a person."""
 
     clock: Clock
     counters: dict[tuple[str, str], Counter] = field(default_factory=lambda: defaultdict(Counter))
     owners: int = 0
+    rates: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def join(self, *, seconds: float = 0.002) -> FakeTokenBook:
         """One more process, to whom a call costs that long."""
@@ -42,8 +44,7 @@ class FakeTokenBook:
         *,
         wanted: int,
         returned: Mapping[int, float],
-        most: int,
-        window: float,
+        rate: float,
         gap: float,
     ) -> Lent:
         """As the real one does."""
@@ -52,12 +53,15 @@ class FakeTokenBook:
             raise UnavailableError("ledger", "away")
         self.asked += 1
         now, key = self.shared.clock.now(), (quota_group, operation)
-        counter = self.shared.counters[key]
+        counter, rate = self.shared.counters[key], self.shared.rates.get(key, rate)
+        most, span = window(rate)
         if not counter.tokens:
-            counter = Counter(tokens=cold(most, window, now))
+            counter = Counter(tokens=cold(most, span, now))
+        fewer, more = counter.tokens[:most], cold(most, span, now)[len(counter.tokens) :]
+        counter = Counter(tokens=fewer + more, asks=counter.asks)
         wish = Wish(owner=self.owner, wanted=wanted, returned={n: now + free for n, free in returned.items()})
-        self.shared.counters[key], share = lend(counter, wish, gap=gap, now=now)
+        self.shared.counters[key], share = lend(counter, wish, gap=gap * span, now=now)
         mine = self.shared.counters[key].of(self.owner)
         await asyncio.sleep(self.seconds / 2)
         tokens = tuple(LentToken(number=t.number, free_in=t.free_at - now, lasts=t.until - now) for t in mine)
-        return Lent(tokens=tokens, share=share)
+        return Lent(tokens=tokens, share=share, rate=rate)

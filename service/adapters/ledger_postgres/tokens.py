@@ -7,11 +7,20 @@ from typing import Final
 
 from service.adapters.ledger_postgres.connection import Connection, Database, Transaction
 from service.adapters.ledger_postgres.sql import NOW
-from service.adapters.ledger_postgres.state import lock
+from service.adapters.ledger_postgres.state import lock, write
 from service.application.ports import Lent, LentToken
+from service.domain.ledger_state import Act, Changes
+from service.domain.quota import window
 from service.domain.quota_tokens import Ask, Counter, Token, Wish, cold, lend
 
-SELECT_NOW: Final = f"SELECT {NOW}"
+SELECT_NOW_AND_RATE: Final = f"""
+SELECT {NOW}, (SELECT rate FROM quota_rates WHERE quota_group = $1 AND operation = $2)
+"""  # noqa: S608
+UPSERT_RATE: Final = """
+INSERT INTO quota_rates (quota_group, operation, rate, changed_at, actor, reason) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (quota_group, operation) DO UPDATE
+SET rate = excluded.rate, changed_at = excluded.changed_at, actor = excluded.actor, reason = excluded.reason
+"""
 SELECT_TOKENS = """
 SELECT number, free_at, owner, until FROM quota_tokens WHERE quota_group = $1 AND operation = $2 ORDER BY number
 """
@@ -45,8 +54,7 @@ class Tokens:
         owner: int,
         wanted: int,
         returned: Mapping[int, float],
-        most: int,
-        window: float,
+        rate: float,
         gap: float,
     ) -> Lent:
         """As the port `TokenBook` says."""
@@ -54,18 +62,32 @@ class Tokens:
         async def work(transaction: Transaction) -> Lent:
             await lock(transaction, {f"quota:{quota_group}:{operation}"})
             connection, key = transaction.connection, (quota_group, operation)
-            now = await connection.fetchval(SELECT_NOW)
-            before = await _load(connection, key, most, window, now)
+            now, changed = await connection.fetchrow(SELECT_NOW_AND_RATE, *key) or (0.0, None)
+            in_force = rate if changed is None else changed
+            most, span = window(in_force)
+            before = await _load(connection, key, most, span, now)
             wish = Wish(owner=owner, wanted=wanted, returned={n: now + free for n, free in returned.items()})
-            after, share = lend(before, wish, gap=gap, now=now)
+            after, share = lend(before, wish, gap=gap * span, now=now)
             await _store(connection, key, before, after)
             mine = [LentToken(number=t.number, free_in=t.free_at - now, lasts=t.until - now) for t in after.of(owner)]
-            return Lent(tokens=tuple(mine), share=share)
+            return Lent(tokens=tuple(mine), share=share, rate=in_force)
 
         return await self._database.transaction(work)
 
+    async def change(self, quota_group: str, operation: str, rate: float | None, act: Act) -> None:
+        """Another rate from now on, or the configured one again; the act is kept beside it."""
 
-async def _load(connection: Connection, key: tuple[str, str], most: int, window: float, now: float) -> Counter:
+        async def work(transaction: Transaction) -> None:
+            await lock(transaction, {f"quota:{quota_group}:{operation}"})
+            await transaction.connection.execute(
+                UPSERT_RATE, quota_group, operation, rate, act.at, act.actor, act.reason
+            )
+            await write(transaction.connection, [Changes(acts=(act,))], None)
+
+        await self._database.transaction(work)
+
+
+async def _load(connection: Connection, key: tuple[str, str], most: int, span: float, now: float) -> Counter:
     """The quota as it stands; tokens that it was given since are cold, those it lost are no more."""
     rows = await connection.fetch(SELECT_TOKENS, *key)
     tokens = [Token(number=row[0], free_at=row[1], owner=row[2], until=row[3]) for row in rows]
@@ -73,7 +95,7 @@ async def _load(connection: Connection, key: tuple[str, str], most: int, window:
         await connection.execute(DELETE_TOKENS, *key, most)
     asks = [Ask(owner=row[0], wanted=row[1], at=row[2]) for row in await connection.fetch(SELECT_ASKS, *key)]
     known = {token.number for token in tokens}
-    added = [token for token in cold(most, window, now) if token.number not in known]
+    added = [token for token in cold(most, span, now) if token.number not in known]
     return Counter(tokens=(*(t for t in tokens if t.number < most), *added), asks=tuple(asks))
 
 

@@ -279,7 +279,7 @@ async def test_a_commit_wakes_who_waits_in_another_process(a: PostgresLedger, b:
 async def lend(ledger: PostgresLedger, wanted: int, *, most: int = 4, **returned: float) -> Lent:
     """Ask for tokens of a quota of `most` in a second; return some, as `_<number>=<free again in>`."""
     back = {int(name.strip("_")): free for name, free in returned.items()}
-    return await ledger.lend_tokens(GROUP, CREATE, wanted=wanted, returned=back, most=most, window=1.0, gap=1.015)
+    return await ledger.lend_tokens(GROUP, CREATE, wanted=wanted, returned=back, rate=most, gap=1.015)
 
 
 def numbers(lent: Lent) -> list[int]:
@@ -336,6 +336,27 @@ async def test_tokens_that_a_quota_gains_are_cold_and_those_it_loses_are_gone(a:
     assert numbers(more) == [0, 1, 2, 3]
     assert min(token.free_in for token in more.tokens[2:]) >= 0.99
     assert numbers(fewer) == [0]
+
+
+async def test_a_quota_is_changed_for_all_with_who_and_why_and_changed_back(
+    fleet: Fleet, a: PostgresLedger, b: PostgresLedger
+) -> None:
+    for ledger, name in ((a, "a"), (b, "b")):
+        await ledger.open_session(name, NOW)
+    await a.change_quota(GROUP, CREATE, 2.0, actor="ann", reason="the vendor asked", now=NOW)
+
+    lent = await lend(b, 9)
+    await a.change_quota(GROUP, CREATE, None, actor="ann", reason="all is well", now=NOW + 1)
+
+    assert (len(lent.tokens), lent.rate) == (2, 2.0)
+    assert (await lend(b, 9)).rate == 4.0
+    connection = await asyncpg.connect(fleet.url)
+    acts = await connection.fetch("SELECT actor, kind, object, reason FROM acts ORDER BY seq")
+    await connection.close()
+    assert [tuple(act) for act in acts] == [
+        ("ann", "quota", f"{GROUP}/{CREATE}", "the vendor asked"),
+        ("ann", "quota", f"{GROUP}/{CREATE}", "all is well"),
+    ]
 
 
 # ---------------------------------------------------------------------- a database that goes away

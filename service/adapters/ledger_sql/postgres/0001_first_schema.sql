@@ -228,6 +228,17 @@ CREATE TABLE quota_asks (
     PRIMARY KEY (quota_group, operation, owner)
 );
 
+-- What a person has changed while the fleet runs; a rate that is NULL is the configured one.
+CREATE TABLE quota_rates (
+    quota_group text COLLATE "C" NOT NULL,
+    operation   text COLLATE "C" NOT NULL,
+    rate        double precision CHECK (rate > 0),
+    changed_at  double precision NOT NULL,
+    actor       text NOT NULL,
+    reason      text NOT NULL,
+    PRIMARY KEY (quota_group, operation)
+);
+
 -- A row without released_at stops every command that matches all of its scopes that are set, except its probe.
 CREATE TABLE holds (
     id          text COLLATE "C" PRIMARY KEY,
