@@ -68,6 +68,7 @@ class Scene:
     sandbox_settings: dict[str, Any] = field(default_factory=dict)
     messages: list[ConsumerRecord[bytes | None, bytes | None]] = field(default_factory=list)
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _logs: dict[int, list[Path]] = field(default_factory=dict)
     _reading: asyncio.Task[None] | None = None
     _sandbox_port: int = 0
     _memory: "tempfile.TemporaryDirectory[str] | None" = None
@@ -157,7 +158,9 @@ class Scene:
             start_new_session=True,
         )
         self._processes.append(process)
-        with (self.folder / f"worker{number}.log").open("wb") as log:  # by a pipe: no disk of the worker's is in it
+        path = self.folder / f"worker{number}.log"
+        self._logs.setdefault(replica, []).append(path)
+        with path.open("wb") as log:  # by a pipe: no disk of the worker's is in it
             self._processes.append(subprocess.Popen([_CAT], stdin=process.stdout, stdout=log))  # noqa: S603
         assert process.stdout is not None
         process.stdout.close()
@@ -242,6 +245,14 @@ class Scene:
         """The log lines of one event, oldest first."""
         lines = (orjson.loads(line) for line in self.log_text.splitlines() if line.startswith("{"))
         return [line for line in lines if line.get("event") == event]
+
+    def finished_by(self, replica: int) -> set[str]:
+        """Ids of the commands that a replica ended well, each of its lives counted."""
+        lines = (orjson.loads(line) for line in self._logs_of(replica) if line.startswith("{"))
+        return {line["command_id"] for line in lines if line.get("event") == "command succeeded"}
+
+    def _logs_of(self, replica: int) -> list[str]:
+        return [line for path in self._logs.get(replica, []) for line in path.read_text().splitlines()]
 
     def ledger_rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Ask a copy of the ledger: its own file has one owner."""

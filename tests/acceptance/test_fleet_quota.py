@@ -5,7 +5,7 @@ import itertools
 import math
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -21,6 +21,7 @@ from tests.acceptance.scene import QUOTAS
 from tests.kafka.broker import KafkaBroker
 from tests.postgres.server import PostgresServer
 
+CREATE = "tencent_ccc.CreateExtension"
 SPARE_SECONDS = 60.0
 """For the start of the processes, and for what the last hires need after their creation."""
 long = pytest.mark.long
@@ -270,3 +271,37 @@ async def live_wait(fleet: Fleet, produced: dict[str, float]) -> float:
     await fleet.scene.until(lambda: len(arrivals()) == len(produced), seconds=60, what="every live hire created")
     waits = sorted(arrived - produced[key] for key, arrived in arrivals().items())
     return round(waits[math.ceil(0.99 * len(waits)) - 1], 3)
+
+
+async def test_replicas_serve_by_age(
+    kafka: KafkaBroker, postgres_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """More comes than the quota lets through: nobody's work may grow much older than another replica's."""
+    async with working(kafka, postgres_url, tmp_path, ".age") as fleet:
+        fleet.start(0, 1)
+        await fleet.ready()
+        async with fleet.scene.producer() as produce:
+            for n in range(300):
+                await produce([hired(10_000 + n)])
+                await asyncio.sleep(1 / 30)
+        await all_done(fleet, 300)
+        judged(fleet, 300, capsys, "2 replicas, 30 hires a second")
+        skew = await skew_of(fleet)
+    with capsys.disabled():
+        sys.stdout.write(f"  the oldest served by the replicas in the same second differ by {skew:.2f} s at most\n")
+    assert skew <= 2.0
+
+
+async def skew_of(fleet: Fleet) -> float:
+    """The most by which the ages of what the replicas served oldest in the same second differ."""
+    rows = await fleet.ask("SELECT id, created_at, last_at FROM commands WHERE operation = $1", CREATE)
+    known = {row["id"]: row for row in rows}
+    served: dict[int, dict[int, float]] = defaultdict(dict)  # second → replica → when its oldest was created
+    for replica in (0, 1):
+        for command_id in fleet.scene.finished_by(replica) & known.keys():
+            row = known[command_id]
+            second = int(row["last_at"])
+            served[second][replica] = min(row["created_at"], served[second].get(replica, row["created_at"]))
+    both = [oldest for oldest in served.values() if len(oldest) == 2]
+    assert len(both) >= 5, "both replicas have served for some seconds"
+    return max(abs(oldest[0] - oldest[1]) for oldest in both)
