@@ -84,14 +84,19 @@ class Database:
         """Connect; raises UnavailableError."""
         try:
             self._pool = await asyncpg.create_pool(
-                min_size=1,
+                min_size=0,  # else asyncpg fills the log with a traceback a second while the server is away
                 max_size=self._connections,
                 max_inactive_connection_lifetime=60.0,
                 command_timeout=COMMAND_SECONDS,
                 **self.arguments(),
             )
+            async with self.connection() as connection:
+                await connection.execute("SELECT 1")
         except AWAY as error:
             raise translated(error) from error
+        except UnavailableError:
+            await self.close()
+            raise
 
     def arguments(self) -> dict[str, Any]:
         """How asyncpg reaches the database."""
