@@ -1,6 +1,7 @@
 """After a storm: wait until nothing moves any more, and gather what it left behind for the oracle."""
 
 import subprocess
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -10,18 +11,23 @@ from tests.acceptance.scene import Scene
 from tests.acceptance.storm import APP, Load
 
 
-async def gather(scene: Scene, load: Load, worker: subprocess.Popen[bytes], *, seconds: float) -> Evidence:
-    """Wait for quiet, stop the worker in order, and read everything once."""
+async def gather(scene: Scene, load: Load, workers: Sequence[subprocess.Popen[bytes]], *, seconds: float) -> Evidence:
+    """Wait for quiet, stop the workers in order, one after the other, and read everything once.
+
+    The last one tells what those before it had to leave.
+    """
 
     async def quiet() -> bool:
-        if worker.poll() is not None:
-            raise AssertionError(f"the worker ended with {worker.returncode}\n{scene.log_text[-3000:]}")
+        for worker in workers:
+            if worker.poll() is not None:
+                raise AssertionError(f"a worker ended with {worker.returncode}\n{scene.log_text[-3000:]}")
         return await _is_quiet(scene, load)
 
     await scene.until_async(quiet, seconds=seconds, what="quiet after the storm")
-    assert await scene.stop_worker(worker) == 0
+    for worker in workers:
+        assert await scene.stop_worker(worker) == 0
     state = await scene.ask_sandbox("GET", "state")
-    ledger = LedgerRows(scene.folder / "ledger.db")
+    ledger = await _read_ledger(scene)
     ended = sum(plan["state"] != "open" for plan in ledger.plans.values())
     await scene.until(lambda: len(scene.plan_ends()) >= ended, seconds=20, what="every plan's end told")
     return Evidence(
@@ -32,6 +38,12 @@ async def gather(scene: Scene, load: Load, worker: subprocess.Popen[bytes], *, s
         told=scene.events(),
         dead_letters=len({(letter.topic, letter.key, letter.value) for letter in scene.dead_letters()}),
     )
+
+
+async def _read_ledger(scene: Scene) -> LedgerRows:
+    if scene.database:
+        return await LedgerRows.of_postgres(scene.database)
+    return LedgerRows.of_sqlite(scene.folder / "ledger.db")
 
 
 async def _is_quiet(scene: Scene, load: Load) -> bool:
@@ -52,7 +64,7 @@ async def _all(scene: Scene, what: str, state: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     after = ""
     while True:
-        status, body = await scene.get(f"/v1/{what}?state={state}&limit=200{after}")
+        status, body = await _ask_any(scene, f"/v1/{what}?state={state}&limit=200{after}")
         if status != 200:
             return [{"operation": "nobody answers", "subject": "?"}]
         page = orjson.loads(body)
@@ -60,3 +72,12 @@ async def _all(scene: Scene, what: str, state: str) -> list[dict[str, Any]]:
         if page["next"] is None:
             return found
         after = f"&after={page['next']}"
+
+
+async def _ask_any(scene: Scene, path: str) -> tuple[int, bytes]:
+    """What the first replica that answers says: they share a ledger, so any of them answers for all."""
+    for replica in scene.http_ports:
+        status, body = await scene.get(path, replica=replica)
+        if status == 200:
+            return status, body
+    return 0, b""

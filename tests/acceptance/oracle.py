@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+import asyncpg
 
 from service.sandbox.journal import CONSOLE, Entry, duplicate_effects, windows_over_quota
 from tests.acceptance.storm import QUOTAS, Chain, Load
@@ -31,6 +33,13 @@ PLAN_END = {
     "completed": "provisioning.plan.completed.v1",
     "failed": "provisioning.plan.failed.v1",
 }
+_EVERYTHING = (
+    "SELECT * FROM events",
+    "SELECT * FROM plans",
+    "SELECT * FROM commands",
+    "SELECT * FROM attempts ORDER BY command_id, epoch, number",
+    "SELECT * FROM outbox WHERE published_at IS NULL",
+)
 COMMAND_END = {
     "succeeded": "provisioning.command.succeeded.v1",
     "failed": "provisioning.command.failed.v1",
@@ -40,20 +49,45 @@ COMMAND_END = {
 }
 
 
+@dataclass(kw_only=True)
 class LedgerRows:
-    """Everything a ledger holds, read once, after its owner has gone."""
+    """Everything a ledger holds, read once, after its owners have gone. Both ledgers have the same columns."""
 
-    def __init__(self, path: Path) -> None:
+    events: list[Row]
+    plans: dict[str, Row]
+    commands: dict[str, Row]
+    attempts: list[Row]
+    untold: list[Row]
+
+    @classmethod
+    def of_sqlite(cls, path: Path) -> Self:
+        """Read a ledger in a file."""
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         connection.row_factory = sqlite3.Row
         try:
-            self.events = _rows(connection, "SELECT * FROM events")
-            self.plans = {row["id"]: row for row in _rows(connection, "SELECT * FROM plans")}
-            self.commands = {row["id"]: row for row in _rows(connection, "SELECT * FROM commands")}
-            self.attempts = _rows(connection, "SELECT * FROM attempts ORDER BY command_id, epoch, number")
-            self.untold = _rows(connection, "SELECT * FROM outbox WHERE published_at IS NULL")
+            return cls._of([[dict(row) for row in connection.execute(sql)] for sql in _EVERYTHING])
         finally:
             connection.close()
+
+    @classmethod
+    async def of_postgres(cls, url: str) -> Self:
+        """Read a ledger in a database."""
+        connection = await asyncpg.connect(url)
+        try:
+            return cls._of([[dict(row) for row in await connection.fetch(sql)] for sql in _EVERYTHING])
+        finally:
+            await connection.close()
+
+    @classmethod
+    def _of(cls, tables: Sequence[list[Row]]) -> Self:
+        events, plans, commands, attempts, untold = tables
+        return cls(
+            events=events,
+            plans={row["id"]: row for row in plans},
+            commands={row["id"]: row for row in commands},
+            attempts=attempts,
+            untold=untold,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,10 +289,6 @@ def _figures(evidence: Evidence) -> dict[str, Any]:
         - len({row["plan_id"] for row in evidence.doubted.values()}),
         "vendor calls per settled command": round(len(calls) / max(1, settled), 3),
     }
-
-
-def _rows(connection: sqlite3.Connection, sql: str) -> list[Row]:
-    return [dict(row) for row in connection.execute(sql)]
 
 
 def _last_before(attempts: Sequence[Row], wall: float) -> Row | None:

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
@@ -56,15 +57,19 @@ class Scene:
     """Start with `async with Scene(broker, folder) as scene`; everything it started ends with it.
 
     Scenes share a broker under different tags: a tag is added to the in-topics and to the consumer group. With
-    `sandbox_late` the vendors stay unreachable until `start_sandbox`.
+    `sandbox_late` the vendors stay unreachable until `start_sandbox`. With a `database` (an address with name and
+    password) the ledger is in PostgreSQL, and several replicas may share it; otherwise it is in a file.
     """
 
     broker: KafkaBroker
     folder: Path
     tag: str = ""
     sandbox_late: bool = False
+    database: str = ""
     secrets: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    replica_settings: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """What is set for one replica alone, on top of all else."""
     sandbox_settings: dict[str, Any] = field(default_factory=dict)
     messages: list[ConsumerRecord[bytes | None, bytes | None]] = field(default_factory=list)
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -357,7 +362,7 @@ class Scene:
                 "group_id": self.group_id,
                 "topics": [self.topic(name) for name in IN_TOPICS],
             },
-            "ledger": f"sqlite:///{self.folder}/ledger.db",
+            "ledger": self._ledger(),
             "http": {"host": "127.0.0.1", "port": self.http_ports[replica]},
             "defaults": {
                 self.topic("hr.events"): {"account": "acme_cn", "realm": "workday"},
@@ -381,10 +386,19 @@ class Scene:
                 "acme_hw": {"vendor": "huawei_aicc", "base_url": self.sandbox_url, "app_key": "FAKE-app-key"},
             },
         }
-        return _merged(settings, self.settings)
+        return merged(merged(settings, self.settings), self.replica_settings.get(replica, {}))
+
+    def _ledger(self) -> str:
+        """Where the ledger is; a password has no place in settings."""
+        if not self.database:
+            return f"sqlite:///{self.folder}/ledger.db"
+        parts = urlsplit(self.database)
+        return parts._replace(netloc=f"{parts.username}@{parts.hostname}:{parts.port}").geturl()
 
     def _secrets(self) -> dict[str, str]:
+        password = urlsplit(self.database).password
         return {
+            **({} if password is None else {"CORDBOARD_LEDGER_PASSWORD": password}),
             "CORDBOARD_ACCOUNTS__ACME_CN__SECRET_KEY": SANDBOX["tencent"][0]["secret_key"],
             "CORDBOARD_ACCOUNTS__ACME_HW__APP_SECRET": SANDBOX["huawei"][0]["app_secret"],
             **self.secrets,
@@ -425,13 +439,13 @@ def _put_first(pid: int) -> None:
         os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
 
 
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """`over` laid on `base`, mapping by mapping."""
-    merged = dict(base)
+    both = dict(base)
     for name, value in over.items():
-        below = merged.get(name)
-        merged[name] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return merged
+        below = both.get(name)
+        both[name] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return both
 
 
 def free_port() -> int:

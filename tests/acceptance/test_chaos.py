@@ -175,7 +175,7 @@ async def _storm(
     ) as scene:
         storm = Storm(scene, load, chance)
         await storm.rage(blows)
-        evidence = await gather(scene, load, storm.worker, seconds=calm_seconds)
+        evidence = await gather(scene, load, [storm.worker], seconds=calm_seconds)
     verdict = judge(evidence)
     with capsys.disabled():
         sys.stdout.write(f"\n{storm.table(verdict, seed, time.monotonic() - begun)}\n")

@@ -82,7 +82,7 @@ async def test_a_process_may_die_on_either_side_of_every_durable_step(
         run = Deaths(scene, load)
         for point, nth in deaths:
             await run.die(point, nth)
-        evidence = await gather(scene, load, await run.live(), seconds=60)
+        evidence = await gather(scene, load, [await run.live()], seconds=60)
     verdict = judge(evidence)
     figures = {**verdict.figures, "deaths": run.died_at.total(), "points": len(run.died_at)}
     figures["seconds"] = round(time.monotonic() - begun, 1)
