@@ -23,10 +23,13 @@ LOOK_PAST: Final = 50  # blocked commands of an account that one claim looks pas
 
 CLAIMABLE: Final = "state IN ('pending', 'waiting', 'in_doubt')"
 WAITS: Final = f"due_at IS NOT NULL AND owner IS NULL AND {CLAIMABLE}"
-END_SESSIONS = f"""
+END_FORMER = f"UPDATE sessions SET ended_at = {NOW} WHERE ended_at IS NULL AND owner = $1 RETURNING fence"  # noqa: S608
+# One that is locked is at work at this very moment, or has stopped amid a transaction, which the server soon ends: the
+# next look finds it. To wait for it would let our own session run out, and then two who wait may wait for each other.
+END_EXPIRED = f"""
 UPDATE sessions SET ended_at = {NOW}
 WHERE fence IN (
-    SELECT fence FROM sessions WHERE ended_at IS NULL AND (owner = $1 OR expires_at <= {NOW}) ORDER BY fence FOR UPDATE
+    SELECT fence FROM sessions WHERE ended_at IS NULL AND expires_at <= {NOW} ORDER BY fence FOR UPDATE SKIP LOCKED
 ) RETURNING fence
 """  # noqa: S608
 END_SESSION = f"UPDATE sessions SET ended_at = {NOW} WHERE fence = $1 AND ended_at IS NULL RETURNING fence"  # noqa: S608
@@ -144,8 +147,9 @@ async def open_session(transaction: Transaction, owner: str, seconds: float) -> 
     """End the owner's session before it, and those whose time is over; start anew."""
     connection = transaction.connection
     await lock(transaction, CLAIMS)
-    ended = [row[0] for row in await connection.fetch(END_SESSIONS, owner)]
-    await connection.execute(FREE_CLAIMED, ended)
+    former = [row[0] for row in await connection.fetch(END_FORMER, owner)]
+    expired = [row[0] for row in await connection.fetch(END_EXPIRED)]
+    await connection.execute(FREE_CLAIMED, former + expired)
     return Session(await connection.fetchval(INSERT_SESSION, owner, seconds), owner)
 
 
@@ -154,7 +158,7 @@ async def keep_session(transaction: Transaction, session: Session, seconds: floa
     connection = transaction.connection
     if await connection.fetchval(PROLONG_SESSION, session.fence, seconds) is None:
         raise SessionEndedError(session)
-    ended = [row[0] for row in await connection.fetch(END_SESSIONS, "")]
+    ended = [row[0] for row in await connection.fetch(END_EXPIRED)]
     if ended:
         await connection.execute(FREE_CLAIMED, ended)
     return await connection.fetchval(COUNT_SESSIONS), len(ended)

@@ -123,6 +123,24 @@ async def test_a_session_kept_in_time_never_ends_and_one_that_nobody_ended_can_b
     assert await late.keep_session(session, NOW) == 1
 
 
+async def test_a_session_that_runs_out_amid_a_transaction_holds_up_nobody_and_is_ended_after_it(
+    fleet: Fleet, b: PostgresLedger
+) -> None:
+    frozen = await fleet.join(session_seconds=BRIEF)
+    mine, lost = await b.open_session("b", NOW), await frozen.open_session("frozen", NOW)
+    connection = await asyncpg.connect(fleet.url)
+    try:
+        async with connection.transaction(), asyncio.timeout(5):
+            await connection.execute("SELECT 1 FROM sessions WHERE fence = $1 FOR KEY SHARE", lost.fence)
+            await asyncio.sleep(2 * BRIEF)
+            assert await b.keep_session(mine, NOW) == 2
+            mine = await b.open_session("b", NOW)
+            assert await b.keep_session(mine, NOW) == 2
+        assert await b.keep_session(mine, NOW) == 1
+    finally:
+        await connection.close()
+
+
 async def test_a_session_ended_in_order_frees_at_once(a: PostgresLedger, b: PostgresLedger) -> None:
     leaving, staying = await a.open_session("a", NOW), await b.open_session("b", NOW)
     await put_work(a, *work(1))
