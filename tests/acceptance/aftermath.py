@@ -1,9 +1,11 @@
 """After a storm: wait until nothing moves any more, and gather what it left behind for the oracle."""
 
+import asyncio
 import subprocess
 from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
 import orjson
 
 from tests.acceptance.oracle import APPLY, Evidence, LedgerRows
@@ -12,10 +14,7 @@ from tests.acceptance.storm import APP, Load
 
 
 async def gather(scene: Scene, load: Load, workers: Sequence[subprocess.Popen[bytes]], *, seconds: float) -> Evidence:
-    """Wait for quiet, stop the workers in order, one after the other, and read everything once.
-
-    The last one tells what those before it had to leave.
-    """
+    """Wait for quiet, stop the workers in order, and read everything once."""
 
     async def quiet() -> bool:
         for worker in workers:
@@ -24,8 +23,7 @@ async def gather(scene: Scene, load: Load, workers: Sequence[subprocess.Popen[by
         return await _is_quiet(scene, load)
 
     await scene.until_async(quiet, seconds=seconds, what="quiet after the storm")
-    for worker in workers:
-        assert await scene.stop_worker(worker) == 0
+    assert await asyncio.gather(*map(scene.stop_worker, workers)) == [0] * len(workers)
     state = await scene.ask_sandbox("GET", "state")
     ledger = await _read_ledger(scene)
     ended = sum(plan["state"] != "open" for plan in ledger.plans.values())
@@ -56,7 +54,23 @@ async def _is_quiet(scene: Scene, load: Load) -> bool:
         return False
     live = (await scene.ask_sandbox("GET", "state"))["tencent_ccc"][APP]["numbers"]
     stored = {load.chains[subject].key.rpartition("/")[2] for subject in stopped}
-    return not live.keys() & stored and await scene.committed() == len(load.records)
+    if live.keys() & stored or not await _is_all_told(scene):
+        return False
+    return await scene.committed() == len(load.records)
+
+
+async def _is_all_told(scene: Scene) -> bool:
+    """Whether no message waits: of a fleet that is stopped at once, nobody would be left to tell it.
+
+    One process tells the rest as it stops.
+    """
+    if not scene.database:
+        return True
+    connection = await asyncpg.connect(scene.database)
+    try:
+        return not await connection.fetchval("SELECT EXISTS (SELECT 1 FROM outbox WHERE published_at IS NULL)")
+    finally:
+        await connection.close()
 
 
 async def _all(scene: Scene, what: str, state: str) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ WRITES = {
     "tencent_ccc.BindNumberCallInInterface": ("BindNumberCallInInterface",),
     "huawei_aicc.createCalledRoute": ("createCalledRoute", "modifyCalledRoute"),
 }
+WRITE_ACTIONS = {action for actions in WRITES.values() for action in actions}
 APPLY = "tencent_ccc.CreateOwnNumberApply"
 EFFECTS = {"created", "modified", "applied", "bound"}
 SAME_MOMENT = 0.005
@@ -114,6 +115,11 @@ class Evidence:
     @cached_property
     def effects(self) -> list[tuple[Entry, Row | None]]:
         """What changed at the vendors, each with the attempt that was marked last before it."""
+        return [(entry, attempt) for entry, attempt in self.writes if entry.effect_applied and entry.effect in EFFECTS]
+
+    @cached_property
+    def writes(self) -> list[tuple[Entry, Row | None]]:
+        """Every request that asked for a change, whatever came of it, each with the attempt marked last before it."""
         marks: dict[tuple[str, str], list[Row]] = defaultdict(list)
         for attempt in self.ledger.attempts:
             command = self.ledger.commands[attempt["command_id"]]
@@ -122,7 +128,7 @@ class Evidence:
         return [
             (entry, _last_before(marks[keys.get(str(entry.natural_key), ""), str(entry.action)], entry.wall))
             for entry in self.journal
-            if entry.effect_applied and entry.vendor != CONSOLE and entry.effect in EFFECTS
+            if entry.vendor != CONSOLE and entry.action in WRITE_ACTIONS
         ]
 
     @cached_property

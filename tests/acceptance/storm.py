@@ -23,6 +23,9 @@ SETTINGS: Mapping[str, Any] = {
 }
 """Fast, so that a storm of a few minutes has hundreds of retries, looks and approvals in it."""
 
+SESSION_SECONDS = 2.0
+"""So short that every storm over a fleet has takeovers in it."""
+
 FAULTS: Sequence[Mapping[str, Any]] = (
     {"kind": "latency", "seconds": [0.0, 0.3]},
     {"kind": "reply_lost_after", "probability": 0.05},
@@ -71,6 +74,11 @@ class Load:
         """The records in so many parts, in order."""
         size = -(-len(self.records) // count)
         return [self.records[at : at + size] for at in range(0, len(self.records), size)]
+
+
+def fleet_settings(session_seconds: float) -> dict[str, Any]:
+    """As `SETTINGS`, for replicas that share a ledger."""
+    return {**SETTINGS, "timing": {**SETTINGS["timing"], "session_seconds": session_seconds}}
 
 
 def sandbox_settings(seed: int) -> dict[str, Any]:

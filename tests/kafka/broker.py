@@ -48,14 +48,23 @@ class KafkaBroker:
     Args:
         data_dir: where configuration, data and log go; without it a temporary one that `close` removes.
         properties: server properties in addition to, or instead of, the default ones.
+        detour: a port where somebody passes on what comes to `detour_port`. Clients that begin there are told to
+            come that way ever after.
 
     """
 
-    def __init__(self, data_dir: Path | None = None, *, properties: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path | None = None,
+        *,
+        properties: Mapping[str, str] | None = None,
+        detour: int | None = None,
+    ) -> None:
         self._owns_dir = data_dir is None
         self.data_dir = Path(tempfile.mkdtemp(prefix="cordboard-kafka-")) if data_dir is None else data_dir
         self.log_file = self.data_dir / "broker.log"
-        self._port, self._controller_port = free_ports(2)
+        self._port, self._controller_port, self.detour_port = free_ports(3)
+        self.detour = detour
         self._properties = dict(properties or {})
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -154,14 +163,18 @@ class KafkaBroker:
     def _server_properties(self) -> dict[str, str]:
         """One node that needs no second one: every replication factor is 1, and groups form without delay."""
         listeners = f"PLAINTEXT://127.0.0.1:{self._port},CONTROLLER://127.0.0.1:{self._controller_port}"
+        advertised = f"PLAINTEXT://127.0.0.1:{self._port}"
+        if self.detour is not None:
+            listeners += f",DETOUR://127.0.0.1:{self.detour_port}"
+            advertised += f",DETOUR://127.0.0.1:{self.detour}"
         return {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
             "controller.listener.names": "CONTROLLER",
             "listeners": listeners,
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._port}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "advertised.listeners": advertised,
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,DETOUR:PLAINTEXT",
             "log.dirs": str(self.data_dir / "data"),
             "auto.create.topics.enable": "false",
             "default.replication.factor": "1",
