@@ -1,5 +1,6 @@
 import hashlib
 import json
+import time
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 from contracts.dead_letter import DeadLetterReason
 from service.domain.binding import BindingState
 from service.domain.command import CommandState, PlanState, WaitCause
+from service.domain.ledger_state import Known
 from service.domain.record_reading import Defect, InboundEvent
-from service.domain.taking_in import ReadRecord, keys_of
+from service.domain.taking_in import ReadRecord, keys_of, take_in
 from tests.builders import (
     APPROVED,
     CHANGED,
@@ -462,3 +464,15 @@ def test_no_out_message_carries_a_name_or_an_e_mail(events: list[InboundEvent], 
             world.settle(command, outcome, created=True)
     told = json.dumps([dict(event) for event in world.told()]) + repr(list(world.outbox.values()))
     assert not any(word in told for word in ("Li Na", "li.na", "example.com"))
+
+
+# --- many events ------------------------------------------------------------------------------------------------------
+
+
+def test_time_to_decide_a_batch_grows_with_it_and_not_with_its_cube() -> None:
+    hires = [hire(f"hire-{n}", agent_id=f"A{n}", extension=str(10_000 + n)) for n in range(600)]
+    batch = [make_read(event) for event in hires]
+    begun = time.process_time()
+    changes = take_in(Known(), batch, make_intake_policy(), NOW)
+    assert len(changes.plans) == 600
+    assert time.process_time() - begun < 2.0, "a transaction that stands idle for five seconds is ended by PostgreSQL"
