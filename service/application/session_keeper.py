@@ -5,8 +5,10 @@ Called by the worker. Promises that `holds` is false before another process can 
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from service.application.ports import Clock, Ledger, SessionEndedError, UnavailableError
 from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going
@@ -62,11 +64,9 @@ class SessionKeeper:
 
     async def open(self) -> Session:
         """Open a session, and look after what others left."""
-        begun = self._clock.monotonic()
-        self._session = await self._ledger.open_session(self._owner, self._clock.now())
-        self._until = begun + self._seconds
-        await self._take_over(self._session)
-        return self._session
+        await self._begin()
+        await self._look_after_orphans()
+        return self.current
 
     async def run(self, stopping: Stopping, pulse: Pulse = UNWATCHED) -> None:
         """Keep the session until asked to stop."""
@@ -78,17 +78,8 @@ class SessionKeeper:
 
     async def run_once(self) -> None:
         """Prolong the session and take over what others left; open a new one if it was ended by another process."""
-        begun = self._clock.monotonic()
-        try:
-            self._fleet = await self._ledger.keep_session(self.current, self._clock.now())
-        except SessionEndedError as ended:
-            self._telemetry.count("sessions_lost_total")
-            self._telemetry.log("warning", "another process has ended our session", reason=str(ended))
-            await self.open()
-            return
-        self._until = begun + self._seconds
-        self._telemetry.level("fleet", self._fleet)
-        await self._take_over(self.current)
+        await self._prolong()
+        await self._look_after_orphans()
 
     async def close(self) -> None:
         """End the session in order, if it was opened. If the ledger is away, its time has to run out."""
@@ -99,6 +90,55 @@ class SessionKeeper:
             await self._ledger.end_session(self._session, self._clock.now())
         except UnavailableError as away:
             self._telemetry.log("warning", "our session could not be ended and runs out", reason=str(away))
+
+    async def _begin(self) -> None:
+        begun = self._clock.monotonic()
+        self._session = await self._ledger.open_session(self._owner, self._clock.now())
+        self._until = begun + self._seconds
+
+    async def _prolong(self) -> None:
+        """Prolong the session; begin a new one if it was ended."""
+        begun = self._clock.monotonic()
+        try:
+            self._fleet = await self._ledger.keep_session(self.current, self._clock.now())
+        except SessionEndedError as ended:
+            self._telemetry.count("sessions_lost_total")
+            self._telemetry.log("warning", "another process has ended our session", reason=str(ended))
+            await self._begin()
+            return
+        self._until = begun + self._seconds
+        self._telemetry.level("fleet", self._fleet)
+
+    async def _look_after_orphans(self) -> None:
+        """Take over what others left, and prolong our session meanwhile: there may be more than fits into its time."""
+        under = self.current
+        looking = asyncio.ensure_future(self._take_over(under))
+        try:
+            while not await self._is_done_soon(looking):
+                await self._prolong()
+                if self.current != under:
+                    break
+        finally:
+            if not looking.done():
+                looking.cancel()
+                await asyncio.gather(looking, return_exceptions=True)
+        if self.current != under:
+            await self._look_after_orphans()
+            return
+        looking.result()
+
+    async def _is_done_soon(self, looking: asyncio.Future[Any]) -> bool:
+        """Whether it is done before the session should be prolonged again."""
+        if math.isinf(self._seconds):
+            await looking
+            return True
+        pausing = asyncio.ensure_future(self._clock.sleep(self._seconds / 3))
+        either: set[asyncio.Future[Any]] = {looking, pausing}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pausing.cancel()
+        return looking.done()
 
     async def _round(self) -> None:
         await self.run_once()

@@ -5,7 +5,9 @@ Called when a session is opened, before execution starts, and again whenever it 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from typing import Final
 
 from service.application.ports import Clock, Ledger
 from service.application.telemetry import Telemetry
@@ -15,6 +17,8 @@ from service.domain.ledger_state import Changes, Keys, Known
 from service.domain.outcome import ErrorClass, Failure, WhenUnclear
 from service.domain.settling import SettlingPolicy, doubt
 
+TOGETHER: Final = 64
+"""Orphans at a time: a ledger writes those that wait at one moment with one commit."""
 LEFT_BEHIND = Failure(
     error_class=ErrorClass.AMBIGUOUS,
     code="ProcessEnded",
@@ -33,20 +37,33 @@ async def take_over(
 ) -> int:
     """Put every orphan in doubt, to be settled by its operation's rule (by name); how many there were."""
     orphans = await ledger.orphans(session)
-    for orphan in orphans:
-        rule = rules.get(orphan.operation, WhenUnclear.WATCH)
-        await _put_in_doubt(orphan, ledger, clock.now(), rule, policy)
-        telemetry.log(
-            "warning",
-            "left in flight by a process that ended",
-            command_id=orphan.id,
-            operation=orphan.operation,
-            attempt=orphan.attempts,
-        )
+    for first in range(0, len(orphans), TOGETHER):
+        some = orphans[first : first + TOGETHER]
+        doubts = [
+            _put_in_doubt(o, ledger, clock.now(), rules.get(o.operation, WhenUnclear.WATCH), policy) for o in some
+        ]
+        written = await asyncio.gather(*doubts, return_exceptions=True)
+        for orphan, changes in zip(some, written, strict=True):
+            if isinstance(changes, BaseException):
+                raise changes
+            if changes.commands:
+                _tell(telemetry, orphan)
     return len(orphans)
 
 
-async def _put_in_doubt(orphan: Command, ledger: Ledger, now: float, rule: WhenUnclear, policy: SettlingPolicy) -> None:
+def _tell(telemetry: Telemetry, orphan: Command) -> None:
+    telemetry.log(
+        "warning",
+        "left in flight by a process that ended",
+        command_id=orphan.id,
+        operation=orphan.operation,
+        attempt=orphan.attempts,
+    )
+
+
+async def _put_in_doubt(
+    orphan: Command, ledger: Ledger, now: float, rule: WhenUnclear, policy: SettlingPolicy
+) -> Changes:
     def decide(known: Known) -> Changes:
         draft = Draft(known, now)
         command = draft.command(orphan.id)
@@ -60,4 +77,4 @@ async def _put_in_doubt(orphan: Command, ledger: Ledger, now: float, rule: WhenU
         subjects=frozenset({orphan.subject}),
         resources=frozenset({orphan.resource}),
     )
-    await ledger.transact(keys, decide)
+    return await ledger.transact(keys, decide)

@@ -49,8 +49,9 @@ class FleetStorm:
 
     async def somebody_amid_calls(self) -> int:
         """As `amid_work`, but of one replica, which as a rule has a call marked as sent and without outcome."""
-        await self.amid_work()
         replica = self.chance.randrange(REPLICAS)
+        await self.fleet.ready(replica)
+        await self.amid_work()
         await self.fleet.sending(replica, seconds=2.0)
         return replica
 

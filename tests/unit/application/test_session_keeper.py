@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from service.application.ports import UnavailableError
@@ -19,11 +21,14 @@ class Bench:
 
     def __init__(self, clock: VirtualClock, telemetry: RecordingTelemetry, ledger: FakeLedger) -> None:
         self.taken_over: list[int] = []
+        self.clock = clock
+        self.seconds_for_orphans = 0.0
         self.keeper = SessionKeeper(
             ledger=ledger, owner="me", seconds=SECONDS, clock=clock, telemetry=telemetry, take_over=self.take_over
         )
 
     async def take_over(self, session: Session) -> None:
+        await self.clock.sleep(self.seconds_for_orphans)
         self.taken_over.append(session.fence)
 
 
@@ -49,6 +54,48 @@ async def test_each_round_prolongs_the_session_and_looks_for_orphans(clock: Virt
 
     assert bench.keeper.holds()
     assert bench.taken_over == [1, 1]
+
+
+async def test_session_is_prolonged_however_long_it_takes_to_look_after_orphans(
+    clock: VirtualClock, bench: Bench
+) -> None:
+    bench.seconds_for_orphans = 3 * SECONDS
+    round_ = asyncio.create_task(bench.keeper.run_once())
+    for _ in range(12):
+        await clock.advance(SECONDS / 4)
+        assert bench.keeper.holds()
+
+    await round_
+    assert bench.taken_over == [1, 1]
+
+
+async def test_orphans_of_a_session_lost_meanwhile_are_looked_after_under_the_next(
+    clock: VirtualClock, bench: Bench, ledger: FakeLedger
+) -> None:
+    bench.seconds_for_orphans = SECONDS
+    round_ = asyncio.create_task(bench.keeper.run_once())
+    await clock.advance(1.0)
+    await ledger.open_session("another", clock.now())
+    bench.seconds_for_orphans = 0.0
+    await clock.advance(SECONDS / 3)
+
+    await round_
+    assert bench.keeper.current == Session(3, "me")
+    assert bench.taken_over == [1, 3]
+
+
+async def test_orphans_that_cannot_be_looked_after_are_no_secret(
+    clock: VirtualClock, bench: Bench, ledger: FakeLedger
+) -> None:
+    bench.seconds_for_orphans = SECONDS
+    round_ = asyncio.create_task(bench.keeper.run_once())
+    await clock.advance(1.0)
+    await ledger.close()
+    await clock.advance(SECONDS)
+
+    with pytest.raises(UnavailableError):
+        await round_
+    assert bench.taken_over == [1]
 
 
 async def test_ledger_that_is_away_prolongs_nothing(clock: VirtualClock, bench: Bench, ledger: FakeLedger) -> None:
