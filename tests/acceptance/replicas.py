@@ -21,6 +21,10 @@ IS_SENDING = """
 SELECT EXISTS (SELECT 1 FROM sessions AS s JOIN commands AS c ON c.owner = s.fence AND c.state = 'in_flight'
                WHERE s.ended_at IS NULL AND s.owner LIKE '%:' || $1::text)
 """
+STANDS = """
+SELECT EXISTS (SELECT 1 FROM sessions WHERE ended_at IS NULL AND owner LIKE '%:' || $1::text
+               AND expires_at > extract(epoch FROM clock_timestamp()))
+"""
 ENDED_AT = "SELECT ended_at FROM sessions WHERE fence = $1"
 DOUBTED_AT = """
 SELECT command_id, min(at) FROM history
@@ -83,6 +87,11 @@ class Replicas:
             return await self.scene.is_ready(replica)
 
         await self.scene.until_async(says_so, seconds=seconds, what=f"replica {replica} is ready")
+
+    async def stands(self, replica: int) -> bool:
+        """Whether a replica has a session whose time is not over."""
+        ((stands,),) = await self.rows(STANDS, str(self.workers[replica].pid))
+        return bool(stands)
 
     async def kill(self, replica: int) -> Held:
         """SIGKILL a replica; what it had under way. Its place is free for another start."""

@@ -50,7 +50,7 @@ def kafka_with_detour() -> Iterator[KafkaBroker]:
 
 @pytest.mark.parametrize(
     ("toxics", "seconds", "events"),
-    [(("half open",), 6.0, 120), pytest.param(TOXICS, 20.0, 1000, marks=pytest.mark.long)],
+    [(("reset", "latency"), 4.0, 120), pytest.param(TOXICS, 20.0, 1000, marks=pytest.mark.long)],
 )
 async def test_links_that_are_slow_cut_or_half_open_lose_and_double_nothing_and_every_replica_recovers(
     kafka_with_detour: KafkaBroker,
@@ -116,5 +116,11 @@ async def _suffer(storm: FleetStorm, links: Links, toxic: Toxic, seconds: float)
 
 
 async def _recovered(storm: FleetStorm, replica: int, well: float) -> float:
+    """How long until a replica has a session that stands, and says that it is ready."""
+
+    async def stands() -> bool:
+        return await storm.fleet.stands(replica)
+
+    await storm.scene.until_async(stands, seconds=HEALTHY_SECONDS, what=f"a session of replica {replica}")
     await storm.fleet.ready(replica, seconds=HEALTHY_SECONDS)
     return time.monotonic() - well
