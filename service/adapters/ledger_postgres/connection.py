@@ -123,9 +123,14 @@ class Database:
         """A connection of the pool; everything that goes wrong on it is translated."""
         if self._pool is None:
             raise UnavailableError("ledger", "closed")
+        pool = self._pool
         try:
-            async with self._pool.acquire(timeout=COMMAND_SECONDS) as connection:
+            connection = await pool.acquire(timeout=COMMAND_SECONDS)
+            try:
                 yield connection
+            finally:
+                with suppress(asyncpg.InternalClientError):  # it was lost, and the pool took it back by itself
+                    await pool.release(connection)
         except AWAY as error:
             raise translated(error) from error
 

@@ -417,6 +417,22 @@ async def test_a_commit_that_never_came_is_known_not_to_have_happened(
     assert await a.story(make_command().id) is None
 
 
+async def test_a_connection_that_was_lost_and_taken_back_by_the_pool_spoils_no_outcome(
+    a: PostgresLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = asyncpg.Pool.release
+
+    async def release_what_is_free(pool: Any, connection: Any, **how: Any) -> None:
+        await release(pool, connection, **how)
+        raise asyncpg.InternalClientError("PoolConnectionHolder.release() called on a free connection holder")
+
+    monkeypatch.setattr(asyncpg.Pool, "release", release_what_is_free)
+    session = await a.open_session("a", NOW)
+    await put_work(a, *work(1))
+
+    assert await claimed(a, session) == ["plan-000001-0"]
+
+
 async def test_a_server_that_was_killed_is_used_again_when_it_is_back(own_postgres: PostgresServer) -> None:
     url = own_postgres.url(own_postgres.create_database())
     ledger = await open_postgres(url)
