@@ -192,7 +192,9 @@ async def _join_or_leave(storm: FleetStorm) -> list[float]:
     if len(present) == 1 or (len(present) < 4 and storm.chance.random() < 0.5):
         storm.fleet.launch(min(set(range(4)) - set(present)))
         return []
-    return [await storm.fleet.stop(storm.chance.choice(present))]
+    leaving = storm.chance.choice(present)
+    await storm.fleet.ready(leaving)  # a signal that comes before ends a process that has not learnt what to do on one
+    return [await storm.fleet.stop(leaving)]
 
 
 # --- E10: the database is stopped ---------------------------------------------------------------------------------
