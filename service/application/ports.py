@@ -12,6 +12,7 @@ from service.domain.command import Attempt, Command, HistoryRow, Lane, Plan, Ses
 from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage
 from service.domain.outcome import Call, Failure, Json, Look, Move, Outcome, Reply, Seen, WhenUnclear
 from service.domain.record_reading import Record
+from service.domain.retention import Erasable, TopicKeeping
 
 
 class Clock(Protocol):
@@ -66,6 +67,14 @@ class EventSource(Protocol):
 
     def resume(self, topic: str) -> None:
         """Fetch the topic again."""
+        ...
+
+
+class TopicTimes(Protocol):
+    """Who knows how long the topics that are read keep their records (Kafka)."""
+
+    async def keeping(self) -> Sequence[TopicKeeping]:
+        """Each topic's time, as it is set now. Raises UnavailableError."""
         ...
 
 
@@ -241,6 +250,14 @@ class Ledger(Protocol):
 
     async def counts(self) -> Mapping[tuple[str, str], int]:
         """Unfinished commands by (operation, state), and ended plans as ("plan", state)."""
+        ...
+
+    async def erase(self, what: Erasable, *, before: float, limit: int) -> int:
+        """Erase what has been over since `before` (seconds since the epoch), oldest first; how many rows went.
+
+        At most `limit` of what is named, so that nobody waits long for the ledger; call again until it is 0. Nothing
+        goes that is unfinished, held, waited for or unpublished. Several processes may call it beside each other.
+        """
         ...
 
     def subscribe(self, topic: str) -> Callable[[], Awaitable[None]]:

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
@@ -35,6 +35,7 @@ from service.domain.ledger_state import (
     StoredEvent,
 )
 from service.domain.outcome import Json
+from service.domain.retention import HISTORY_OF_A_PLAN, Erasable
 from tests.fakes.gate import Gate
 
 T = TypeVar("T")
@@ -46,11 +47,21 @@ SENT = (CommandState.IN_FLIGHT, CommandState.IN_DOUBT)
 RoomKey = tuple[str, str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What stays of an event that is erased."""
+
+    digest: str
+    arrival: int
+    received_at: float
+
+
 @dataclass(slots=True)
 class Durable:
     """What is on disk, as it were."""
 
     events: dict[EventKey, StoredEvent] = field(default_factory=dict)
+    identities: dict[EventKey, Identity] = field(default_factory=dict)
     plans: dict[str, Plan] = field(default_factory=dict)
     commands: dict[str, Command] = field(default_factory=dict)
     attempts: dict[tuple[str, int, int], Attempt] = field(default_factory=dict)
@@ -63,6 +74,7 @@ class Durable:
     acts: list[Act] = field(default_factory=list)
     holds: dict[str, Hold] = field(default_factory=dict)
     slots: dict[tuple[str, str], float] = field(default_factory=dict)
+    sessions: dict[int, float | None] = field(default_factory=dict)  # when each ended
     fence: int = 0
     last_arrival: int = 0
     last_seq: int = 0
@@ -128,6 +140,8 @@ class FakeLedger:
 
         def work() -> Session:
             self.durable.fence += 1
+            self._end_sessions(now)
+            self.durable.sessions[self.durable.fence] = None
             self._free_claimed()
             self._session = Session(self.durable.fence, owner)
             self._touch("commands")
@@ -154,10 +168,15 @@ class FakeLedger:
         def work() -> None:
             if self._session == session:
                 self._session = None
+                self._end_sessions(now)
                 self._free_claimed()
                 self._touch("commands")
 
         await self._transaction("end_session", work)
+
+    def _end_sessions(self, now: float) -> None:
+        ended = self.durable.sessions
+        ended |= {fence: now for fence, at in ended.items() if at is None}
 
     def _free_claimed(self) -> None:
         for command in list(self._unfinished.values()):
@@ -330,7 +349,7 @@ class FakeLedger:
         plans = {i: self.durable.plans[i] for i in sorted(self._plans_around(keys))}
         waiting = (self.durable.facts[i] for i in self._waiting_facts)
         return Known(
-            digests={key: self.durable.events[key].digest for key in keys.events if key in self.durable.events},
+            digests={k: self.durable.identities[k].digest for k in keys.events if k in self.durable.identities},
             bindings=self._bindings(keys.subjects, keys.resources),
             plans=plans,
             commands=tuple(c for i in plans for c in self._commands_of(i)),
@@ -378,7 +397,7 @@ class FakeLedger:
             raise ValueError("the ledger refuses a command without its plan")
         if not {r.command_id for r in changes.attempts} | {r.command_id for r in changes.history} <= commands:
             raise ValueError("the ledger refuses an attempt or history row without its command")
-        arrivals = [e.arrival for e in changes.events if e.arrival and (e.source, e.id) not in self.durable.events]
+        arrivals = [e.arrival for e in changes.events if e.arrival and (e.source, e.id) not in self.durable.identities]
         if arrivals and min(arrivals) <= self.durable.last_arrival:
             raise ValueError("the ledger refuses an arrival given twice")
         if changes.bindings:
@@ -420,8 +439,10 @@ class FakeLedger:
             numbered.append(event if event.arrival else replace(event, arrival=upcoming))
             upcoming = max(upcoming, numbered[-1].arrival + 1)
         for event in numbered:
-            if (event.source, event.id) not in self.durable.events:
-                self.durable.events[event.source, event.id] = _as_json(event, "data")
+            key = (event.source, event.id)
+            if key not in self.durable.identities:
+                self.durable.events[key] = _as_json(event, "data")
+                self.durable.identities[key] = Identity(event.digest, event.arrival, event.received_at)
                 self.durable.last_arrival = max(self.durable.last_arrival, event.arrival)
         return tuple(numbered)
 
@@ -442,6 +463,79 @@ class FakeLedger:
                 self.durable.outbox[message.id] = self._unpublished[message.id] = kept
         if messages:
             self._touch("outbox")
+
+    # ------------------------------------------------------------------ erasing
+
+    async def erase(self, what: Erasable, *, before: float, limit: int) -> int:
+        """Erase what has been over since `before`, at most `limit` of what is named; how many rows went."""
+
+        def work() -> int:
+            if what is Erasable.PLANS:
+                return self._erase_plans(before, limit)
+            rows, over = self._over(what)
+            chosen = sorted((at, key) for key, at in over if at is not None and at <= before)[:limit]
+            for _, key in chosen:
+                del rows[key]
+                if what is Erasable.MESSAGES:
+                    del self.durable.published[key]
+                if what is Erasable.FACTS:
+                    self._waiting_facts.discard(key)
+            return len(chosen)
+
+        return await self._transaction("erase", work)
+
+    def _over(self, what: Erasable) -> tuple[dict[Any, Any], Iterable[tuple[Any, float | None]]]:
+        """Where these things are, and those of them that may go, each with since when it has been over."""
+        kept = self.durable
+        match what:
+            case Erasable.EVENTS:
+                planned = {(plan.event_source, plan.event_id) for plan in kept.plans.values()}
+                return kept.events, [(k, e.received_at) for k, e in kept.events.items() if k not in planned]
+            case Erasable.FACTS:
+                return kept.facts, [(f.id, f.received_at) for f in kept.facts.values() if self._is_done_with(f)]
+            case Erasable.IDENTITIES:
+                return kept.identities, self._alone()
+            case Erasable.SESSIONS:
+                return kept.sessions, kept.sessions.items()
+        rows: dict[Erasable, tuple[dict[Any, Any], Callable[[Any], float | None]]] = {
+            Erasable.MESSAGES: (kept.outbox, lambda message: kept.published.get(message.id)),
+            Erasable.DEAD_LETTERS: (kept.dead_letters, lambda letter: letter.seen_at),
+            Erasable.HOLDS: (kept.holds, lambda hold: hold.released_at),
+        }
+        table, over_since = rows[what]
+        return table, [(key, over_since(row)) for key, row in table.items()]
+
+    def _alone(self) -> list[tuple[EventKey, float]]:
+        """Identities whose event is gone, but for the newest, by which a real ledger counts arrivals."""
+        kept = self.durable
+        newest = max((one.arrival for one in kept.identities.values()), default=0)
+        alone = ((key, one) for key, one in kept.identities.items() if key not in kept.events)
+        return [(key, one.received_at) for key, one in alone if one.arrival < newest]
+
+    def _is_done_with(self, fact: Fact) -> bool:
+        if fact.taken_by is not None:
+            return fact.taken_by not in self.durable.commands
+        return all(self.durable.plans[plan_id].subject != fact.subject for plan_id in self._open)
+
+    def _erase_plans(self, before: float, limit: int) -> int:
+        kept = self.durable
+        ended = [
+            p for p in kept.plans.values() if p.state is not PlanState.OPEN and (p.ended_at or before + 1) <= before
+        ]
+        over = [p for p in ended if all(c.state.ended for c in self._commands_of(p.id))]
+        plans = [plan.id for plan in sorted(over, key=lambda plan: (plan.ended_at, plan.id))[:limit]]
+        commands = {command.id for plan_id in plans for command in self._commands_of(plan_id)}
+        history = [row for row in kept.history if row.command_id in commands][: limit * HISTORY_OF_A_PLAN]
+        kept.history[:] = [row for row in kept.history if all(row is not gone for gone in history)]
+        if len(history) == limit * HISTORY_OF_A_PLAN:
+            return len(history)
+        attempts = [key for key in kept.attempts if key[0] in commands]
+        kept.attempts = {key: one for key, one in kept.attempts.items() if key not in attempts}
+        kept.commands = {i: command for i, command in kept.commands.items() if i not in commands}
+        kept.plans = {i: plan for i, plan in kept.plans.items() if i not in plans}
+        for plan_id in plans:
+            self._steps.pop(plan_id, None)
+        return len(history) + len(attempts) + len(commands) + len(plans)
 
     # ------------------------------------------------------------------ outbox and listings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
-from service.adapters.ledger_postgres import claims, listings
+from service.adapters.ledger_postgres import claims, erasing, listings
 from service.adapters.ledger_postgres.connection import Database
 from service.adapters.ledger_postgres.listening import Listening
 from service.adapters.ledger_postgres.schema import prepare
@@ -15,6 +15,7 @@ from service.adapters.ledger_sql.wakeups import Wakeups, touched_by
 from service.application.ports import Claim, ClaimRoom, CommandQuery, CommandStory, Lent
 from service.domain.command import Command, Plan, Session
 from service.domain.ledger_state import Act, Changes, Keys, Known, OutboxMessage
+from service.domain.retention import Erasable
 
 
 class PostgresLedger:
@@ -205,6 +206,10 @@ class PostgresLedger:
         """Unfinished commands by (operation, state), and ended plans as ("plan", state)."""
         async with self._database.connection() as connection:
             return await listings.counts(connection)
+
+    async def erase(self, what: Erasable, *, before: float, limit: int) -> int:
+        """Erase what has been over since `before`, at most `limit` of what is named; how many rows went."""
+        return await self._database.transaction(lambda t: erasing.erase(t, what, before, limit))
 
     def subscribe(self, topic: str) -> Callable[[], Awaitable[None]]:
         """A function that waits until the next commit that touched `commands` or `outbox`, or ~1 s."""

@@ -23,6 +23,7 @@ PRAGMAS = (
     "PRAGMA cache_size = -65536",  # KiB
     "PRAGMA temp_store = MEMORY",
     "PRAGMA trusted_schema = OFF",
+    "PRAGMA secure_delete = ON",  # what is erased is overwritten, not only let go; many builds have it so anyway
 )
 CREATE_MIGRATIONS = """
 CREATE TABLE IF NOT EXISTS migrations (

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from service.adapters.ledger_sql.gate import Turns
 from service.adapters.ledger_sql.wakeups import Wakeups, touched_by
-from service.adapters.ledger_sqlite import claims, file, listings, state
+from service.adapters.ledger_sqlite import claims, erasing, file, listings, state
 from service.adapters.ledger_sqlite.thread import LedgerThread
 from service.application.ports import Claim, ClaimRoom, CommandQuery, CommandStory
 from service.domain.command import Command, Plan, Session
 from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage
+from service.domain.retention import Erasable
 
 
 def _commands_touched(_result: object) -> Iterable[str]:
@@ -124,6 +125,10 @@ class SqliteLedger:
     async def counts(self) -> Mapping[tuple[str, str], int]:
         """Unfinished commands by (operation, state), and ended plans as ("plan", state)."""
         return await self._thread.run(listings.counts)
+
+    async def erase(self, what: Erasable, *, before: float, limit: int) -> int:
+        """Erase what has been over since `before`, at most `limit` of what is named; how many rows went."""
+        return await self._thread.run(lambda c: erasing.erase(c, what, before, limit))
 
     def subscribe(self, topic: str) -> Callable[[], Awaitable[None]]:
         """A function that waits until the next commit that touched `commands` or `outbox`, or ~1 s."""

@@ -13,10 +13,12 @@ import pytest
 
 from service.adapters.ledger_postgres.connection import Database
 from service.adapters.ledger_postgres.ledger import PostgresLedger
+from service.adapters.ledger_postgres.state import lock_key
 from service.application.ports import Lent, LostClaimError, SessionEndedError, UnavailableError
 from service.domain.command import Command, CommandState, Session
 from service.domain.ledger_state import Changes, Keys, Known
 from service.domain.quota_tokens import LEASE_SECONDS
+from service.domain.retention import Erasable
 from tests.builders import CREATE, GROUP, NOW, make_command, make_event, make_plan
 from tests.conformance.ledger.bench import (
     claimed,
@@ -28,6 +30,7 @@ from tests.conformance.ledger.bench import (
     room,
     stored,
 )
+from tests.conformance.ledger.test_erasing import erase, plans, put_ended
 from tests.conformance.ledger.test_outbox_and_listings import returns_soon
 from tests.postgres.server import PostgresServer
 
@@ -289,6 +292,55 @@ async def test_a_commit_wakes_who_waits_in_another_process(a: PostgresLedger, b:
     await put_work(a, make_command())
 
     assert await task
+
+
+# ---------------------------------------------------------------------- erasing in a fleet
+
+
+async def test_processes_that_erase_beside_each_other_take_everything_once(
+    a: PostgresLedger, b: PostgresLedger
+) -> None:
+    await put_ended(a, *range(1, 121))
+    await put(a, outbox=[message(number) for number in range(60)])
+    await a.mark_published([f"message-{number}" for number in range(60)], NOW)
+
+    erased = await asyncio.gather(*(erase(ledger, *Erasable, limit=7) for ledger in (a, b, a, b)))
+
+    left = await erase(a, *Erasable)
+    assert sum(erased) + left == 120 * 4 + 120 + 60 + 119  # the newest identity stays
+    assert await plans(a) == []
+
+
+async def test_what_another_transaction_has_locked_is_left_to_the_next_batch(fleet: Fleet, a: PostgresLedger) -> None:
+    await put_ended(a, 1, 2)
+    await put(a, outbox=[message(1), message(2)])
+    await a.mark_published(["message-1", "message-2"], NOW)
+    connection = await asyncpg.connect(fleet.url)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT 1 FROM plans WHERE id = 'plan-000001' FOR UPDATE")
+            await connection.execute("SELECT 1 FROM outbox WHERE id = 'message-2' FOR UPDATE")
+            assert await erase(a, Erasable.PLANS, Erasable.MESSAGES) == 4 + 1
+        assert await erase(a, Erasable.PLANS, Erasable.MESSAGES) == 4 + 1
+    finally:
+        await connection.close()
+
+
+async def test_a_plan_that_is_opened_again_at_that_moment_stays(fleet: Fleet, a: PostgresLedger) -> None:
+    (command,) = await put_ended(a, 1)
+    connection = await asyncpg.connect(fleet.url)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", lock_key(command.subject))
+            erasing = asyncio.create_task(a.erase(Erasable.PLANS, before=NOW, limit=10))
+            async with asyncio.timeout(10):
+                while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                    pass
+            await connection.execute("UPDATE plans SET state = 'open', ended_at = NULL")
+        assert await erasing == 0
+    finally:
+        await connection.close()
+    assert (await stored(a, command.id)).id == command.id
 
 
 # ---------------------------------------------------------------------- the quota of a fleet

@@ -17,6 +17,7 @@ from service.application.ports import ClaimRoom, CommandQuery, Ledger, SlotBook,
 from service.domain.binding import BindingState
 from service.domain.command import CommandState, Lane, PlanState, Session
 from service.domain.ledger_state import Changes, Fact, Hold, HoldKind, Keys, Known, OutboxMessage
+from service.domain.retention import Erasable
 from tests.builders import CREATE, GROUP, NOW, make_binding, make_command, make_event, make_order, make_plan
 from tests.fakes.ledger import FakeLedger
 
@@ -45,10 +46,11 @@ commands = st.builds(
     quota_group=st.sampled_from((GROUP, GROUP, GROUP, "former")),
 )
 plans = st.builds(
-    lambda number, state, subject: make_plan(number, state=state, subject=subject),
+    lambda number, state, subject, ended_at: make_plan(number, state=state, subject=subject, ended_at=ended_at),
     numbers,
     st.sampled_from((PlanState.OPEN, PlanState.OPEN, PlanState.FAILED)),
     subjects,
+    st.sampled_from((NOW, NOW + 1, None)),
 )
 # a generation of a subject's binding never changes its resource
 bindings = st.builds(
@@ -126,6 +128,12 @@ operations = st.lists(
         st.tuples(st.just("orphans"), st.none()),
         st.tuples(st.just("slots"), st.tuples(st.integers(1, 3), st.sampled_from((NOW, NOW + 30)))),
         st.tuples(st.just("published"), st.sampled_from(("m1", "m2", "m9"))),
+        st.tuples(
+            st.just("erase"), st.tuples(st.sampled_from(Erasable), st.sampled_from((NOW, NOW + 9)), st.booleans())
+        ),
+        st.tuples(
+            st.just("erase"), st.tuples(st.sampled_from(Erasable), st.sampled_from((NOW, NOW + 9)), st.booleans())
+        ),
         st.tuples(st.just("look"), st.sampled_from((*CommandState, None))),
         st.tuples(st.just("restart"), st.none()),
     ),
@@ -196,6 +204,10 @@ class Driver:
     async def _published(self, message_id: str) -> object:
         await self.ledger.mark_published([message_id], NOW)
         return [dataclasses.replace(m, seq=0) for m in await self.ledger.unpublished(10)]
+
+    async def _erase(self, argument: Any) -> int:
+        what, before, one = argument
+        return await self.ledger.erase(what, before=before, limit=1 if one and what is Erasable.PLANS else 100)
 
     async def _look(self, state: CommandState | None) -> object:
         query = CommandQuery(states=() if state is None else (state,))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from service.adapters.ledger_sql import rows
-from service.adapters.ledger_sqlite import claims, file, listings, state
+from service.adapters.ledger_sqlite import claims, erasing, file, listings, state
 from service.adapters.ledger_sqlite.ledger import SqliteLedger
 from service.application.ports import ClaimRoom
 from service.domain.command import CommandState, Lane, PlanState
@@ -83,6 +83,18 @@ def connection(request: pytest.FixtureRequest, path: Path) -> Iterator[sqlite3.C
         (state.SELECT_WAITING_FACTS, ("facts_waiting",)),
         (state.SELECT_QUARANTINES, ("holds_standing",)),
         (state.UPDATE_LIVE, ("commands_of_plan",)),
+        (erasing.SELECT_ENDED_PLANS, ("plans_ended",)),
+        (erasing.DELETE_HISTORY, ("history_of_command", "commands_of_plan", "INTEGER PRIMARY KEY")),
+        (erasing.DELETE_ATTEMPTS, ("commands_of_plan", "PRIMARY KEY")),
+        (erasing.DELETE_COMMANDS, ("commands_of_plan",)),
+        (erasing.DELETE_PLANS, ("sqlite_autoindex_plans_1",)),
+        (erasing.DELETE_EVENTS, ("events_by_age", "plans_of_event", "INTEGER PRIMARY KEY")),
+        (erasing.DELETE_FACTS, ("facts_by_age", "sqlite_autoindex_commands_1", "plans_open")),
+        (erasing.DELETE_MESSAGES, ("outbox_published",)),
+        (erasing.DELETE_DEAD_LETTERS, ("dead_letters_by_age",)),
+        (erasing.DELETE_HOLDS, ("holds_released",)),
+        (erasing.DELETE_SESSIONS, ("sessions_ended",)),
+        (erasing.DELETE_IDENTITIES, ("event_digests_by_age", "sqlite_autoindex_events_1", "PRIMARY KEY")),
     ],
 )
 def test_hot_statements_use_their_indexes(
