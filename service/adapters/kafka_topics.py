@@ -1,22 +1,32 @@
-"""Topics on the brokers: which there are, and making those that are missing."""
+"""Topics on the brokers: which there are, how long they keep their records, and making those that are missing."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnsupportedVersionError,
+    for_code,
+)
 
 from service.adapters.kafka_connection import KafkaConnection
 from service.application.ports import UnavailableError
+from service.domain.retention import TopicKeeping
 
 DEADLINE_SECONDS: Final = 10.0
 REQUEST_MS: Final = 5_000
+CLEANUP, RETENTION, SEGMENT = "cleanup.policy", "retention.ms", "segment.ms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +76,54 @@ async def create_topics(connection: KafkaConnection, topics: Sequence[TopicManif
     except (KafkaError, ssl.SSLError, OSError) as trouble:
         raise UnavailableError("kafka", type(trouble).__name__) from trouble
     return {name: _error(code) for name, code, *_ in answer.topic_errors}  # type: ignore[attr-defined]  # every version of the response has it
+
+
+class KafkaTopicTimes:
+    """Fulfils the port `TopicTimes`: asks anew each time, for a topic's settings can change while it is read."""
+
+    def __init__(self, *, connection: KafkaConnection, topics: Sequence[str]) -> None:
+        """Nothing is opened yet, nor kept open."""
+        self._connection = connection
+        self._topics = topics
+
+    async def keeping(self) -> Sequence[TopicKeeping]:
+        """How long each topic keeps a record at most. Raises UnavailableError."""
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                admin = AIOKafkaAdminClient(**self._connection.client_arguments(), request_timeout_ms=REQUEST_MS)
+                try:
+                    await admin.start()
+                    answers = await admin.describe_configs([_settings_of(topic) for topic in self._topics])
+                finally:
+                    await admin.close()
+        except (IncompatibleBrokerVersion, UnsupportedVersionError) as trouble:
+            return [TopicKeeping(topic=t, seconds=None, reason=type(trouble).__name__) for t in self._topics]
+        except (KafkaError, ssl.SSLError, OSError) as trouble:
+            raise UnavailableError("kafka", type(trouble).__name__) from trouble
+        found = {name: row for answer in answers for row in answer.resources for name in [row[3]]}  # type: ignore[attr-defined]  # every version of the response has them
+        return [_keeping(topic, found.get(topic)) for topic in self._topics]
+
+
+def _settings_of(topic: str) -> ConfigResource:
+    wanted: dict[str, None] = {CLEANUP: None, RETENTION: None, SEGMENT: None}
+    return ConfigResource(ConfigResourceType.TOPIC, topic, configs=wanted)
+
+
+def _keeping(topic: str, row: tuple[Any, ...] | None) -> TopicKeeping:
+    """What a topic's settings come to.
+
+    A segment goes as a whole once its newest record is old enough, so its oldest outlasts `retention.ms` by up to
+    `segment.ms`. Compaction alone keeps the last record of a key for ever.
+    """
+    if row is None or row[0] != 0:
+        return TopicKeeping(topic=topic, seconds=None, reason="no answer" if row is None else for_code(row[0]).__name__)
+    settings = {name: value for name, value, *_ in row[4]}
+    if not settings.keys() >= {CLEANUP, RETENTION, SEGMENT}:
+        return TopicKeeping(topic=topic, seconds=None, reason="the broker does not show its settings")
+    deletes = "delete" in str(settings[CLEANUP]).split(",")
+    retention = int(settings[RETENTION])
+    bounded = deletes and retention >= 0
+    return TopicKeeping(topic=topic, seconds=(retention + int(settings[SEGMENT])) / 1000 if bounded else math.inf)
 
 
 def _new(topic: TopicManifest) -> NewTopic:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -11,6 +11,7 @@ import orjson
 from service.application.ports import PublishRefusedError, UnavailableError
 from service.domain.ledger_state import OutboxMessage
 from service.domain.record_reading import Record
+from service.domain.retention import DAY, TopicKeeping
 
 
 @dataclass(slots=True)
@@ -109,3 +110,19 @@ class FakePublisher:
     def types(self) -> list[str]:
         """The types of the events published, in order; a dead letter counts as its topic."""
         return [str(orjson.loads(m.value)["type"]) if m.value and m.value[:1] == b"{" else m.topic for m in self.log]
+
+
+@dataclass(slots=True)
+class FakeTopicTimes:
+    """The port `TopicTimes`: what a test says, by topic; None while Kafka is away."""
+
+    seconds: Mapping[str, float | None] | None = field(default_factory=lambda: {"hr.events": 14 * DAY})
+    asked: int = 0
+
+    async def keeping(self) -> Sequence[TopicKeeping]:
+        """As it is set now."""
+        self.asked += 1
+        await asyncio.sleep(0)
+        if self.seconds is None:
+            raise UnavailableError("kafka", "away")
+        return [TopicKeeping(topic=t, seconds=s, reason="as the test says") for t, s in self.seconds.items()]
