@@ -46,6 +46,7 @@ from service.domain.liveness import LivenessPolicy
 from service.domain.outcome import ErrorClass
 from service.domain.planning import PlanningPolicy, TopicDefaults
 from service.domain.quarantine import QuarantinePolicy
+from service.domain.retention import DAY, RetentionPolicy
 from service.domain.settling import SettlingPolicy
 from service.domain.taking_in import IntakePolicy
 from service.settings_sections import (
@@ -57,6 +58,7 @@ from service.settings_sections import (
     LogSettings,
     QuarantineSettings,
     QuotaSettings,
+    RetentionSettings,
     RetriesSettings,
     TimingSettings,
     TopicSettings,
@@ -133,6 +135,7 @@ class Settings(BaseSettings):
     quarantine: QuarantineSettings = Field(default=QuarantineSettings(), description="when an account is left alone")
     quota: QuotaSettings = Field(default=QuotaSettings(), description="how exactly vendors' quotas are used")
     brake: BrakeSettings = Field(default=BrakeSettings(), description="when a topic's bad records pause it")
+    retention: RetentionSettings = Field(default=RetentionSettings(), description="how long what is over is kept")
     watchdog: WatchdogSettings = Field(default=WatchdogSettings(), description="when `/livez` fails")
     log: LogSettings = Field(default=LogSettings(), description="log lines, as JSON")
 
@@ -223,6 +226,11 @@ class Settings(BaseSettings):
     def brake_policy(self) -> BrakePolicy:
         """When a topic's bad records pause it."""
         return BrakePolicy(**self.brake.model_dump())
+
+    def retention_policy(self) -> RetentionPolicy:
+        """When what is over is erased."""
+        days = self.retention
+        return RetentionPolicy(finished=days.finished_days * DAY, identity=days.identity_days * DAY)
 
     def liveness_policy(self) -> LivenessPolicy:
         """When the process counts as standing still."""

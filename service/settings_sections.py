@@ -195,6 +195,28 @@ class BrakeSettings(Section):
         return self
 
 
+class RetentionSettings(Section):
+    """How long what is over is kept; work that is not finished stays however old it is."""
+
+    finished_days: int = Field(
+        default=90,
+        ge=1,
+        description="finished work and its events, facts nobody waits for, messages that were published",
+    )
+    identity_days: int = Field(
+        default=400,
+        ge=1,
+        description="hashes by which an event that was erased is known again; at least `finished_days`, and no less "
+        "than the topics keep their records, or none is erased",
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.identity_days < self.finished_days:
+            raise ValueError("identity_days must not be less than finished_days")
+        return self
+
+
 class WatchdogSettings(Section):
     """When `/livez` says that the process makes no progress; nothing that is away ever counts."""
 

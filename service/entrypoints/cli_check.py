@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from service.adapters.credentials_none import NoCredentials
-from service.adapters.kafka_topics import look_at_cluster
+from service.adapters.kafka_topics import KafkaTopicTimes, look_at_cluster
 from service.adapters.ledger_sql.migrations import MigrationError
 from service.adapters.ledger_sqlite.file import LedgerLockedError
 from service.adapters.system_clock import SystemClock
@@ -20,6 +20,7 @@ from service.domain.account import Account
 from service.domain.advice import advise
 from service.domain.outcome import ErrorClass, Failure
 from service.domain.plans import huawei_aicc, tencent_ccc
+from service.domain.retention import TopicKeeping, in_days, objections
 from service.domain.wanted import CalledRouteWanted, ExtensionWanted, Wanted
 from service.entrypoints import ledger_schema
 from service.entrypoints.cli_topics import topic_names
@@ -83,10 +84,33 @@ async def _kafka(settings: Settings) -> list[Finding]:
     servers = settings.kafka.bootstrap_servers
     try:
         present = (await look_at_cluster(settings.kafka_connection())).topics
+        times = await _times(settings, present)
     except UnavailableError as away:
         advice = "start it, or correct kafka.bootstrap_servers and kafka.security"
         return [Finding(part="kafka", verdict=AWAY, found=f"{servers}: {away}", advice=advice)]
-    return [Finding(part="kafka", verdict=OK, found=servers), _topics(settings, present)]
+    return [Finding(part="kafka", verdict=OK, found=servers), _topics(settings, present), *_retention(settings, times)]
+
+
+async def _times(settings: Settings, present: frozenset[str]) -> Sequence[TopicKeeping]:
+    """How long the topics that are read keep their records, of those that are there."""
+    topics = [topic for topic in settings.kafka.topics if topic in present]
+    if not topics:
+        return ()
+    return await KafkaTopicTimes(connection=settings.kafka_connection(), topics=topics).keeping()
+
+
+def _retention(settings: Settings, times: Sequence[TopicKeeping]) -> list[Finding]:
+    """Whether identities outlive the topics; a server erases none while it does not know that."""
+    found = objections(times, settings.retention_policy())
+    if found:
+        advice = "; ".join(dict.fromkeys(objection.advice for objection in found))
+        told = "; ".join(objection.found for objection in found)
+        return [Finding(part="retention", verdict=FAILED, found=told, advice=advice)]
+    longest = max((time.seconds for time in times if time.seconds is not None), default=None)
+    if longest is None:
+        return []
+    told = f"topics keep records {in_days(longest)}, identities are kept for {settings.retention.identity_days} days"
+    return [Finding(part="retention", verdict=OK, found=told)]
 
 
 def _topics(settings: Settings, present: frozenset[str]) -> Finding:

@@ -17,7 +17,7 @@ from service.entrypoints.cli import app
 from service.entrypoints.cli_sandbox import APP, HUAWEI_KEY, HUAWEI_SECRET, TENCENT_ID, TENCENT_KEY, TRYING
 from service.sandbox.server import RunningSandbox, start_sandbox
 from tests.kafka.broker import KafkaBroker
-from tests.kafka.topics import unique_name
+from tests.kafka.topics import TopicMaker, unique_name
 
 SECRETS = {
     "CORDBOARD_ACCOUNTS__ACME_CN__SECRET_KEY": TENCENT_KEY,
@@ -116,9 +116,25 @@ async def test_topics_are_made_once_and_then_all_is_well(kafka: KafkaBroker, con
     assert made.exit_code == 0, made.output
     outcomes = {row["name"]: row["outcome"] for row in json.loads(made.stdout)}
     assert (outcomes[hr], outcomes[f"dlq.{crm}"]) == ("made", "made")
-    assert (await check(config, 0, **environ))["topics"]["found"] == "all 6 are there"
+    found = await check(config, 0, **environ)
+    assert found["topics"]["found"] == "all 6 are there"
+    assert "identities are kept for 400 days" in found["retention"]["found"]
     again = await run("topics", "--create", "--config", str(config), "-o", "json", **environ)
     assert {row["outcome"] for row in json.loads(again.stdout)} == {"there already"}
+
+
+async def test_a_topic_that_keeps_its_records_for_longer_than_identities_are_kept_fails_the_check(
+    kafka: KafkaBroker, make_topic: TopicMaker, config: Path
+) -> None:
+    hr, crm = await make_topic(config={"retention.ms": "-1"}), await make_topic()
+    environ = {"CORDBOARD_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "CORDBOARD_KAFKA__TOPICS": f"{hr},{crm}"}
+
+    found = (await check(config, 1, **environ))["retention"]
+
+    assert found["verdict"] == "failed"
+    assert f"{hr} keeps its records for ever" in found["found"]
+    assert crm not in found["found"]
+    assert "retention.identity_days" in found["advice"]
 
 
 async def test_a_topic_the_broker_refuses_is_told(kafka: KafkaBroker, config: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from service.domain.brake import DEFAULT_BRAKE, BrakePolicy
+from service.domain.retention import DAY, RetentionPolicy
 from service.settings import Faults, Settings, load_settings
 from service.vendors.tencent_ccc.account import TencentCccAccount
 
@@ -149,6 +150,17 @@ def test_policies_are_built_of_what_was_set(load: Loader) -> None:
     assert policy.planning.accounts["acme_cn"].name == "acme_cn"
     assert (policy.max_event_bytes, policy.settling.approval_poll_seconds) == (2048, 7)
     assert settings.exchange_limits().read_seconds == 9
+
+
+def test_times_of_retention_come_in_days(load: Loader) -> None:
+    assert load.settings({}).retention_policy() == RetentionPolicy(finished=90 * DAY, identity=400 * DAY)
+    settings = load.settings({"retention": {"finished_days": 1, "identity_days": 30}})
+    assert settings.retention_policy() == RetentionPolicy(finished=DAY, identity=30 * DAY)
+
+
+def test_identities_outlive_finished_work(load: Loader) -> None:
+    faults = load.faults({"retention": {"finished_days": 500}})
+    assert faults == {"retention": "identity_days must not be less than finished_days"}
 
 
 # --- faults ---------------------------------------------------------------------------------------------------------
