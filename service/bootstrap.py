@@ -20,6 +20,7 @@ from service.adapters.credentials_none import NoCredentials
 from service.adapters.failpoints import Failpoints, exchange_step
 from service.adapters.kafka_consumer import KafkaEventSource
 from service.adapters.kafka_publisher import KafkaPublisher
+from service.adapters.kafka_topics import KafkaTopicTimes
 from service.adapters.ledger_postgres.ledger import PostgresLedger
 from service.adapters.ledger_sqlite.ledger import SqliteLedger
 from service.adapters.logs import register_secret
@@ -34,6 +35,7 @@ from service.application.intake import Intake
 from service.application.outbox_relay import OutboxRelay
 from service.application.ports import Clock, CommandQuery, VendorClient
 from service.application.present_reader import BatchingPresentReader
+from service.application.retention import Retention
 from service.application.rounds import Pulse, Stopping, keep_going
 from service.application.session_keeper import SessionKeeper
 from service.application.settlement import Settlement
@@ -61,6 +63,7 @@ class Workplace:
     execution: Execution
     relay: OutboxRelay
     keeper: SessionKeeper
+    retention: Retention
     telemetry: MeteredTelemetry
     clock: Clock
 
@@ -96,6 +99,7 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
             execution=_execution(site, ledger, keeper, clients, quota, reader),
             relay=OutboxRelay(ledger=ledger, publisher=publisher, clock=site.clock, telemetry=telemetry),
             keeper=keeper,
+            retention=_retention(site, ledger),
             telemetry=telemetry,
             clock=site.clock,
         )
@@ -237,6 +241,16 @@ def _open_kafka(site: _Site) -> tuple[KafkaEventSource, KafkaPublisher]:
     site.opened.push_async_callback(publisher.close)
     site.points.within(publisher, publish="publish")
     return source, publisher
+
+
+def _retention(site: _Site, ledger: OpenLedger) -> Retention:
+    return Retention(
+        ledger=ledger,
+        topics=KafkaTopicTimes(connection=site.settings.kafka_connection(), topics=site.settings.kafka.topics),
+        clock=site.clock,
+        telemetry=site.telemetry,
+        policy=site.settings.retention_policy(),
+    )
 
 
 def _execution(  # noqa: PLR0917 - what execution is made of, each of its own type

@@ -31,6 +31,7 @@ Counter = Literal[
     "loop_failures_total",
     "quarantines_total",
     "sessions_lost_total",
+    "erased_rows_total",
 ]
 Histogram = Literal["vendor_request_seconds", "quota_wait_seconds", "intake_batch_seconds", "command_age_seconds"]
 Gauge = Literal[
@@ -43,6 +44,7 @@ Gauge = Literal[
     "quarantined",
     "watchdog_alive",
     "fleet",
+    "identities_kept",
 ]
 
 
@@ -80,6 +82,9 @@ CATALOGUE: Final[Mapping[Counter | Histogram | Gauge, Metric]] = {
         "counter", "Times an account, or one operation of it, was stopped as sick.", ("account", "operation")
     ),
     "sessions_lost_total": Metric("counter", "Times another process ended our session: we were away for too long."),
+    "erased_rows_total": Metric(
+        "counter", "Rows erased because their time was over; a plan's with all that belongs to it.", ("what",)
+    ),
     "vendor_request_seconds": Metric("histogram", "Time from sending a request to its verdict.", ("operation",)),
     "quota_wait_seconds": Metric("histogram", "Time a call waited for its slot.", ("operation", "lane")),
     "intake_batch_seconds": Metric("histogram", "Time to decide and store a batch of records."),
@@ -100,6 +105,9 @@ CATALOGUE: Final[Mapping[Counter | Histogram | Gauge, Metric]] = {
     ),
     "watchdog_alive": Metric("gauge", "1 while every loop turns and what Kafka holds for us is fetched."),
     "fleet": Metric("gauge", "Processes that share the ledger."),
+    "identities_kept": Metric(
+        "gauge", "1 while no identity of an event is erased, as a topic may keep its records for longer."
+    ),
     "ready": Metric("gauge", "1 while a part works: kafka, ledger, publisher.", ("part",)),
 }
 

@@ -155,6 +155,7 @@ async def work(workplace: Workplace, stopping: Stopping, *, shutdown_seconds: fl
     relaying = Stopping()
     telling = asyncio.create_task(workplace.relay.run(relaying, watchdog))
     keeping = asyncio.create_task(workplace.keeper.run(relaying, watchdog))
+    erasing = asyncio.create_task(workplace.retention.run(stopping, watchdog))
     watching = asyncio.create_task(watchdog.run(workplace.source))
     workplace.telemetry.log("info", "started")
     await stopping.wait()
@@ -164,7 +165,7 @@ async def work(workplace: Workplace, stopping: Stopping, *, shutdown_seconds: fl
     await workplace.execution.drain(shutdown_seconds)
     relaying.ask()
     await asyncio.gather(_tell_the_rest(workplace, telling), workplace.source.commit_durable())
-    tasks = (taking_in, executing, telling, keeping, watching)
+    tasks = (taking_in, executing, telling, keeping, erasing, watching)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

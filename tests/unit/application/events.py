@@ -39,7 +39,7 @@ def hired(number: int = 1, *, event_id: str | None = None, **data: Any) -> dict[
     """Agent `number` is hired, with extension 1000 + `number`."""
     given = {"agent_id": f"E{number}", "name": "Ada Example", "email": f"e{number}@example.com"}
     return event(
-        "hr.agent.hired.v1", event_id or f"hire-{number}", **{**given, "extension": str(1000 + number)}, **data
+        "hr.agent.hired.v1", event_id or f"hire-{number}", **{**given, "extension": str(1000 + number), **data}
     )
 
 
