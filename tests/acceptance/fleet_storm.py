@@ -107,4 +107,5 @@ def hold_up(evidence: Evidence, capsys: pytest.CaptureFixture[str], what: str, f
     verdict = judge(evidence)
     told(capsys, what, {**verdict.figures, **figures})
     assert not verdict.findings, verdict.report()
-    assert unseen(evidence) == [], "an oracle that does not see these proves nothing"
+    blind = unseen(evidence)
+    assert not blind, f"an oracle that does not see these proves nothing: {blind}"

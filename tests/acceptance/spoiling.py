@@ -24,7 +24,8 @@ def _an_event_that_was_never_taken_in(evidence: Evidence) -> Evidence:
 
 def _a_plan_that_never_ended(evidence: Evidence) -> Evidence:
     plans = evidence.ledger.plans
-    ended = next(plan for plan in plans.values() if plan["state"] == "completed")
+    free = (plan for plan in plans.values() if plan["subject"] not in evidence.stopped_subjects)
+    ended = next(plan for plan in free if plan["state"] == "completed")
     return _with_ledger(evidence, plans={**plans, ended["id"]: {**ended, "state": "open"}})
 
 
@@ -39,8 +40,9 @@ def _an_attempt_with_two_effects(evidence: Evidence) -> Evidence:
 
 
 def _an_effect_that_nobody_recorded(evidence: Evidence) -> Evidence:
-    _, attempt = evidence.effects[0]
-    kept = [row for row in evidence.ledger.attempts if attempt is None or row["command_id"] != attempt["command_id"]]
+    commands = evidence.ledger.commands
+    changed = {commands[row["command_id"]]["resource"] for _, row in evidence.effects[:1] if row is not None}
+    kept = [row for row in evidence.ledger.attempts if commands[row["command_id"]]["resource"] not in changed]
     return _with_ledger(evidence, attempts=kept)
 
 
