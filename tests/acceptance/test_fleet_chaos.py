@@ -64,7 +64,7 @@ async def _kill_one(storm: FleetStorm) -> Held:
     replica = await storm.somebody_amid_calls()
     loss = await storm.fleet.kill(replica)
     storm.fleet.launch(replica)
-    await until_moment(time.monotonic() + storm.chance.uniform(1.0, 3.0))
+    await until_moment(time.monotonic() + storm.chance.uniform(0.0, 1.5))
     return loss
 
 
