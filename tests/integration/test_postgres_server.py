@@ -169,11 +169,14 @@ def test_ended_test_run_ends_its_server(tmp_path: Path, how: signal.Signals) -> 
         stderr=subprocess.DEVNULL,
     )
     os.close(telling)
-    with os.fdopen(reading) as told:
-        told_of = re.fullmatch(r"(\d+) (.+)\n", told.readline())
-    assert told_of
-    run.send_signal(how)
-
-    assert run.wait(timeout=20) == pytest.ExitCode.INTERRUPTED
+    try:
+        with os.fdopen(reading) as told:
+            told_of = re.fullmatch(r"(\d+) (.+)\n", told.readline())
+        assert told_of
+        run.send_signal(how)
+        assert run.wait(timeout=60) == pytest.ExitCode.INTERRUPTED
+    finally:
+        run.kill()
+        run.wait()
     assert not is_alive(int(told_of[1]))
     assert not Path(told_of[2]).exists()

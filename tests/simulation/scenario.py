@@ -44,7 +44,9 @@ BOUNDARIES: Final = (
     "arrived",
     "applied",
 )
-"""Every durable boundary a process can die at; between them it can die at any await."""
+"""Every durable boundary a process is sent to die at; between them it can die at any await."""
+SELDOM: Final = ("before release_others", "after release_others")
+"""Passed only after a claim that nobody knows the end of: a process may die there, but is not sent."""
 
 
 @dataclass(frozen=True, slots=True)
