@@ -43,8 +43,9 @@ SELECT {rows.PLAN} FROM plans WHERE id IN (
     UNION SELECT plan_id FROM commands WHERE live AND resource = ANY($3::text[])
 ) ORDER BY id
 """  # noqa: S608
+# Locked, because claims lock no names: what was not begun when it was read must not be claimed before that is written.
 SELECT_COMMANDS_OF_PLANS = f"""
-SELECT {rows.COMMAND} FROM commands WHERE plan_id = ANY($1::text[]) ORDER BY plan_id, step_no, id
+SELECT {rows.COMMAND} FROM commands WHERE plan_id = ANY($1::text[]) ORDER BY plan_id, step_no, id FOR NO KEY UPDATE
 """  # noqa: S608
 SELECT_HELD_OF_RESOURCES = f"""
 SELECT {rows.BINDING} FROM bindings WHERE state <> 'released' AND resource = ANY($1::text[])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -194,6 +195,54 @@ async def test_what_another_transaction_has_locked_is_left_to_the_next_claim(fle
         assert await claimed(a, session) == ["plan-000001-0"]
     finally:
         await connection.close()
+
+
+async def test_what_a_decision_is_about_is_claimed_by_nobody_before_it_is_written(
+    a: PostgresLedger, b: PostgresLedger
+) -> None:
+    session = await b.open_session("b", NOW)
+    (command,) = work(1)
+    await put_work(a, command)
+    looking, go_on = threading.Event(), threading.Event()
+
+    def decide(_: Known) -> Changes:
+        looking.set()
+        go_on.wait(10)
+        return Changes()
+
+    so_many_that_a_thread_decides = frozenset({command.subject, *(f"agent:realm/{n}" for n in range(40))})
+    deciding = asyncio.create_task(a.transact(Keys(subjects=so_many_that_a_thread_decides), decide))
+    try:
+        await asyncio.to_thread(looking.wait, 10)
+        assert await claimed(b, session) == []
+    finally:
+        go_on.set()
+    await deciding
+
+    assert await claimed(b, session) == [command.id]
+
+
+async def test_a_decision_sees_a_claim_that_was_made_while_it_began(fleet: Fleet, a: PostgresLedger) -> None:
+    session = await a.open_session("a", NOW)
+    (command,) = work(1)
+    await put_work(a, command)
+    seen: list[int | None] = []
+
+    def decide(known: Known) -> Changes:
+        seen.extend(one.owner for one in known.commands)
+        return Changes()
+
+    connection = await asyncpg.connect(fleet.url)
+    try:
+        async with connection.transaction():
+            await connection.execute("UPDATE commands SET owner = $1 WHERE id = $2", session.fence, command.id)
+            deciding = asyncio.create_task(a.transact(Keys(subjects=frozenset({command.subject})), decide))
+            await asyncio.wait({deciding}, timeout=0.2)
+        await deciding
+    finally:
+        await connection.close()
+
+    assert seen == [session.fence]
 
 
 async def test_decisions_about_one_subject_never_run_beside_each_other(a: PostgresLedger, b: PostgresLedger) -> None:
