@@ -75,7 +75,8 @@ PAGE = ([GROUP], [CREATE], ["live"], ["acme_cn"], [float("-inf")], [0], [0], [90
 STATEMENTS = [
     hot("due", claims.SELECT_DUE, (NOW, *PAGE), "commands_due", *LIVE),
     hot("accounts", claims.SELECT_ACCOUNTS, ([GROUP], [CREATE], ["live"]), "commands_due"),
-    hot("take", claims.TAKE, (1, IDS, NOW), "commands_pkey"),
+    hot("lock chosen", claims.LOCK_CHOSEN, (IDS,), "commands_pkey"),
+    hot("take", claims.TAKE, (NOW, IDS, 1), "commands_pkey", *LIVE),
     hot("release", claims.RELEASE_COMMANDS, (IDS, 1), "commands_pkey", "commands_claimed"),
     hot("release others", claims.RELEASE_OTHERS, (1, IDS), "commands_claimed"),
     hot("free", claims.FREE_CLAIMED, ([1, 2],), "commands_claimed"),

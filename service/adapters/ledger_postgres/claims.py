@@ -108,12 +108,15 @@ CROSS JOIN LATERAL (
 ORDER BY nth, due_at, arrival, step_no
 """  # noqa: S608
 # What others have locked is left to the next claim.
+LOCK_CHOSEN = "SELECT id FROM commands WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE SKIP LOCKED"
+# Looked at once more, by a statement of its own: what was decided between the choice and the lock is seen only now, and
+# from now on nobody decides as if these had not begun.
 TAKE = f"""
 WITH chosen AS MATERIALIZED (
-    SELECT id AS free FROM commands WHERE id = ANY($2::text[]) ORDER BY id FOR UPDATE SKIP LOCKED
+    SELECT c.id AS free FROM commands AS c WHERE c.id = ANY($2::text[]) AND NOT {IN_THE_WAY}
 )
-UPDATE commands AS c SET owner = $1, claims = claims + 1
-FROM chosen WHERE c.id = chosen.free AND {WAITS} AND due_at <= $3 RETURNING {rows.COMMAND}
+UPDATE commands AS c SET owner = $3, claims = claims + 1
+FROM chosen WHERE c.id = chosen.free AND {WAITS} AND due_at <= $1 RETURNING {rows.COMMAND}
 """  # noqa: S608
 SELECT_STANDING = f"SELECT {rows.HOLD} FROM holds WHERE released_at IS NULL ORDER BY id"  # noqa: S608
 # Unfinished probes that time makes runnable, each with whether something stands in its way.
@@ -220,7 +223,8 @@ async def _take(connection: Connection, session: Session, now: float, chosen: Se
     """Those of the chosen that are still free and that nobody else has locked, each with its plan and binding."""
     if not chosen:
         return []
-    found = await connection.fetch(TAKE, session.fence, [command.id for command in chosen], now)
+    locked = [row[0] for row in await connection.fetch(LOCK_CHOSEN, [command.id for command in chosen])]
+    found = await connection.fetch(TAKE, now, locked, session.fence)
     taken = {row[0]: rows.command(row) for row in found}
     plans = await connection.fetch(SELECT_PLANS, sorted({command.plan_id for command in taken.values()}))
     by_id = {row[0]: rows.plan(row) for row in plans}

@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from service.adapters.ledger_postgres import claims
 from service.adapters.ledger_postgres.connection import Database
 from service.adapters.ledger_postgres.ledger import PostgresLedger
 from service.adapters.ledger_postgres.state import lock_key
@@ -220,6 +221,24 @@ async def test_what_a_decision_is_about_is_claimed_by_nobody_before_it_is_writte
     await deciding
 
     assert await claimed(b, session) == [command.id]
+
+
+async def test_what_earlier_work_came_for_while_it_was_being_claimed_is_left_to_it(
+    a: PostgresLedger, b: PostgresLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, take = await a.open_session("a", NOW), claims._take
+    subject = "agent:realm/one"
+    await put_work(b, make_command(make_plan(2, subject=subject)))
+
+    async def take_late(*around: Any) -> Any:
+        await put_work(b, make_command(make_plan(1, subject=subject)))
+        return await take(*around)
+
+    monkeypatch.setattr(claims, "_take", take_late)
+    assert await claimed(a, session) == []
+    monkeypatch.undo()
+
+    assert await claimed(a, session) == ["plan-000001-0"]
 
 
 async def test_a_decision_sees_a_claim_that_was_made_while_it_began(fleet: Fleet, a: PostgresLedger) -> None:
