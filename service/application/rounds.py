@@ -12,7 +12,7 @@ from service.application.telemetry import Telemetry
 T = TypeVar("T")
 
 FIRST_PAUSE: Final = 0.2
-LONGEST_PAUSE: Final = 5.0
+LONGEST_PAUSE: Final = 2.0  # what was away is back within five seconds: this pause, a claim, a look and a slot
 
 
 class Stopping:
