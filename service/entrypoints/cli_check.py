@@ -167,7 +167,7 @@ async def _vendor(settings: Settings, account: Account, session: aiohttp.ClientS
         account, session, SystemClock(), NoCredentials(), limits=settings.exchange_limits()
     )
     try:
-        trouble = await _ask(account, client)
+        trouble = await client.prepare() or await _ask(account, client)
     finally:
         await client.close()
     part = f"account {account.name}"
