@@ -27,8 +27,12 @@ _SERVERS = {
 
 
 def pytest_configure() -> None:
-    """Take SIGTERM as Ctrl-C: fixtures are torn down, and no server or worker outlives a run that was ended."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Take SIGTERM as Ctrl-C, and Ctrl-C also where a background job was told to ignore it.
+
+    Fixtures are torn down, and no server or worker outlives a run that was ended.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
