@@ -164,7 +164,8 @@ async def test_without_the_ledgers_disk_nothing_is_sent_and_nothing_is_lost(kafk
         scene.fill_disk(worker, full=True)
         await _until_away(scene, "away: ledger", seconds=20)
         await scene.produce([hired(n) for n in range(1060, 1070)])
-        await _more_tries(scene)  # what was marked before goes out within its lead time
+        await _more_tries(scene)
+        await _quiet(scene)  # what was marked before goes out within its lead time
         sent = len(_writes(scene))
         assert sent <= scene.ledger_rows("SELECT count(*) FROM attempts WHERE call LIKE '%.CreateExtension'")[0][0]
         await _more_tries(scene)
@@ -193,6 +194,18 @@ async def _more_tries(scene: Scene) -> None:
     event = "waiting for something that is away"
     seen = len(scene.log_lines(event))
     await scene.until(lambda: len(scene.log_lines(event)) >= seen + 5, seconds=30, what="it tries on")
+
+
+async def _quiet(scene: Scene) -> None:
+    """No write has come for a second: five times the lead that slots have."""
+    last = [len(_writes(scene)), time.monotonic()]
+
+    def still() -> bool:
+        if len(_writes(scene)) != last[0]:
+            last[:] = [len(_writes(scene)), time.monotonic()]
+        return time.monotonic() - last[1] > 1.0
+
+    await scene.until(still, seconds=20, what="no write for a second")
 
 
 def _writes(scene: Scene) -> list[Any]:
