@@ -86,7 +86,6 @@ class Execution:
         Between two claims `gather_seconds` pass, so that what ends meanwhile is followed by one claim, and by one read.
         """
         self._gather = gather_seconds
-        self._claimed_at = -math.inf
         self._ledger = ledger
         self._own = own
         self._settlement = settlement
@@ -159,11 +158,9 @@ class Execution:
             self._telemetry.log("warning", "commands are handed back by the next start", reason=str(away))
 
     async def _round(self) -> None:
-        wait = self._claimed_at + self._gather - self._clock.monotonic()
-        if wait > 0:
-            await self._clock.sleep(wait)
-        self._claimed_at = self._clock.monotonic()
-        if await self.run_once() == 0:
+        claimed = await self.run_once()
+        await self._clock.sleep(self._gather)
+        if claimed == 0:
             await self._changed()
 
     def _free_rooms(self) -> list[ClaimRoom]:
