@@ -1,10 +1,9 @@
-"""Sessions, claims, holds and slots in PostgreSQL: who may run what, and when it may be sent."""
+"""Sessions, claims and holds in PostgreSQL: who may run what, and when it may be sent."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
@@ -12,7 +11,7 @@ from service.adapters.ledger_postgres.connection import Connection, Transaction
 from service.adapters.ledger_postgres.sql import NOW
 from service.adapters.ledger_postgres.state import SELECT_PLANS, load_bindings, lock, standing
 from service.adapters.ledger_sql import rows
-from service.adapters.ledger_sql.gate import START, Gate, Turns, room_key, take_in_turn
+from service.adapters.ledger_sql.gate import START, Gate, RoomKey, Turns, place_of, room_key, take_in_turn
 from service.application.ports import Claim, ClaimRoom, SessionEndedError
 from service.domain.command import Command, CommandState, Session
 from service.domain.ledger_state import Hold, Known
@@ -193,14 +192,6 @@ async def regroup(connection: Connection, groups: Mapping[str, str]) -> int:
     return affected(await connection.execute(REGROUP_COMMANDS, list(groups), list(groups.values())))
 
 
-@dataclass(frozen=True, slots=True)
-class _Due:
-    """What was found for one call of `claim`: by room its accounts' free commands, oldest first; and the probes."""
-
-    free: Mapping[int, Mapping[str, list[Command]]]
-    probes: Sequence[Command]
-
-
 async def claim(
     transaction: Transaction, turns: Turns, session: Session, now: float, rooms: Sequence[ClaimRoom]
 ) -> list[Claim]:
@@ -211,11 +202,17 @@ async def claim(
     connection = transaction.connection
     rooms = [room for room in rooms if room.room > 0]
     gate, probes = await _open_gate(connection, now)
-    due = _Due(await _free(connection, turns, gate, now, rooms), [p for p in probes if _is_due(p, now)])
+    free = await _free(connection, turns, gate, now, rooms)
+    probes = [probe for probe in probes if _is_due(probe, now)]
     chosen: list[Command] = []
     busy: set[str] = set()
     for nth, room in enumerate(rooms):
-        chosen += take_in_turn(room, _queues(due, nth, room), gate, turns, busy)
+        mine = [p for p in probes if (p.quota_group, p.operation, str(p.lane)) == room_key(room)]
+        queues = {
+            account: chain((p for p in mine if p.account == account), commands)
+            for account, commands in free[nth].items()
+        }
+        chosen += take_in_turn(room, queues, gate, turns, busy)
     return await _take(connection, session, now, chosen)
 
 
@@ -235,39 +232,44 @@ async def _take(connection: Connection, session: Session, now: float, chosen: Se
     ]
 
 
-def _queues(due: _Due, nth: int, room: ClaimRoom) -> dict[str, Iterator[Command]]:
-    """By account: its probes, then what is free, oldest first."""
-    free = due.free.get(nth, {})
-    mine = [p for p in due.probes if (p.quota_group, p.operation, str(p.lane)) == room_key(room)]
-    return {name: chain([p for p in mine if p.account == name], commands) for name, commands in free.items()}
-
-
 async def _free(
     connection: Connection, turns: Turns, gate: Gate, now: float, rooms: Sequence[ClaimRoom]
-) -> dict[int, dict[str, list[Command]]]:
-    """A page of each account's due commands that nothing stands in the way of, by room; probes come by their ids."""
+) -> dict[int, dict[str, Iterator[Command]]]:
+    """By room its accounts, each with its due commands that no work stands in the way of, oldest first, up to a page.
+
+    Of what is stopped as a whole nothing is read; probes come by their ids.
+    """
     keys = [room_key(room) for room in rooms]
     waiting = await connection.fetch(SELECT_ACCOUNTS, *([key[part] for key in keys] for part in range(3)))
-    free: dict[int, dict[str, list[Command]]] = defaultdict(dict)
+    free: dict[int, dict[str, Iterator[Command]]] = defaultdict(dict)
     pages: list[tuple[Any, ...]] = []
     for nth, account in waiting:
-        free[nth][account] = []
+        free[nth][account] = iter(())
         if not gate.shuts(account, rooms[nth].operation):
             place = turns.places.pop((keys[nth], account), START)
             pages.append((*keys[nth], account, *place, rooms[nth].room + LOOK_PAST, nth))
     if not pages:
         return free
     *columns, numbers = zip(*pages, strict=True)
-    left = [page[-2] for page in pages]
+    found: list[list[Any]] = [[] for _ in pages]
     for row in await connection.fetch(SELECT_DUE, now, *columns):
-        page = row[-1]
-        command, left[page] = rows.command(row), left[page] - 1
-        if not row[-2] and command.id not in gate.probes:
-            free[numbers[page]][command.account].append(command)
-        if left[page] == 0:
-            place = (command.due_at or 0.0, command.order.arrival, command.step_no)
-            turns.places[keys[numbers[page]], command.account] = place
+        found[row[-1]].append(row)
+    for page, due, nth in zip(pages, found, numbers, strict=True):
+        is_full = len(due) == rooms[nth].room + LOOK_PAST
+        key = (keys[nth], page[3])
+        free[nth][page[3]] = _leafed(turns, key, due, gate, is_full=is_full)
     return free
+
+
+def _leafed(
+    turns: Turns, key: tuple[RoomKey, str], due: Sequence[Any], gate: Gate, *, is_full: bool
+) -> Iterator[Command]:
+    """What is free of a page; if that is not enough and more may follow, the next scan goes on behind the page."""
+    for row in due:
+        if not row[-2] and row[0] not in gate.probes:
+            yield rows.command(row)
+    if is_full:
+        turns.places[key] = place_of(rows.command(due[-1]))
 
 
 def _is_due(probe: Command, now: float) -> bool:

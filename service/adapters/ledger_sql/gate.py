@@ -64,6 +64,11 @@ def room_key(room: ClaimRoom) -> RoomKey:
     return (room.quota_group, room.operation, str(room.lane))
 
 
+def place_of(command: Command) -> Place:
+    """Where a claimable command stands in its account's queue."""
+    return (command.due_at or 0.0, command.order.arrival, command.step_no)
+
+
 def page_of(room: ClaimRoom) -> int:
     """How many of an account's due commands are looked at to fill a room: some may stand blocked."""
     return room.room * 4 + 50

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import chain
 
 from service.adapters.ledger_sql import rows
-from service.adapters.ledger_sql.gate import START, Gate, RoomKey, Turns, page_of, room_key, take_in_turn
+from service.adapters.ledger_sql.gate import START, Gate, RoomKey, Turns, page_of, place_of, room_key, take_in_turn
 from service.adapters.ledger_sqlite.sql import json_list
 from service.adapters.ledger_sqlite.state import SELECT_PLANS, is_open, load_bindings
 from service.application.ports import Claim, ClaimRoom, SessionEndedError
@@ -222,8 +222,7 @@ def _free(
         if not row[-1] and row[0] not in gate.probes:
             yield rows.command(row)
     if row is not None and left == 0:
-        stopped = rows.command(row)
-        turns.places[key] = (stopped.due_at or 0.0, stopped.order.arrival, stopped.step_no)
+        turns.places[key] = place_of(rows.command(row))
 
 
 def _open_gate(connection: sqlite3.Connection, now: float) -> Gate:

@@ -188,6 +188,15 @@ async def test_the_longest_due_is_claimed_first_then_the_earlier_arrival(ledger:
     assert await claimed(ledger, session) == ["plan-000002-0", "plan-000003-0", "plan-000001-0"]
 
 
+async def test_a_backlog_far_longer_than_a_claim_is_claimed_oldest_first(ledger: Ledger, session: Session) -> None:
+    commands = [make_command(make_plan(n)) for n in range(1, 301)]
+    await put_work(ledger, *commands)
+
+    taken = [await claimed(ledger, session, room(10)) for _ in range(30)]
+
+    assert [command_id for claim in taken for command_id in claim] == [command.id for command in commands]
+
+
 async def test_accounts_of_a_group_are_served_in_turn_across_claims(ledger: Ledger, session: Session) -> None:
     many = [make_command(make_plan(n, account="a"), due_at=NOW - 9) for n in range(1, 7)]
     few = [make_command(make_plan(n, account="b")) for n in range(7, 9)]
