@@ -84,6 +84,10 @@ class VirtualClock:
         self._monotonic = max(self._monotonic, target)
         await self.settle()
 
+    def stall(self, seconds: float) -> None:
+        """Let time pass while nothing runs, as in a process that the system has stopped."""
+        self._monotonic += seconds
+
     async def until(self, condition: Callable[[], bool], *, within: float = 60.0) -> None:
         """Let time pass, timer by timer, until the condition holds; StuckError if it does not within the seconds."""
         limit = self._monotonic + within

@@ -558,21 +558,28 @@ async def test_two_spenders_of_one_quota_find_a_pace_and_the_quota_comes_back_wh
     await asyncio.gather(*workers, return_exceptions=True)
 
 
+@pytest.mark.parametrize(("connecting", "stopped"), [(0.15, 0.0), (0.0, 0.04)])
 async def test_request_written_late_counts_when_it_was_written(
-    clock: VirtualClock, telemetry: RecordingTelemetry
+    clock: VirtualClock, telemetry: RecordingTelemetry, connecting: float, stopped: float
 ) -> None:
-    """A connection that has to be made first makes its request late: the one a quota later must not come on time."""
+    """The one a quota later must not come on time after one that is late, for its connection had to be made first.
+
+    Or because the system stopped the process when the request was as good as written.
+    """
     quota = SlotQuota(ledger=FakeLedger(), clock=clock, telemetry=telemetry)
     written: list[float] = []
 
-    async def send(late: float) -> None:
+    async def send(*, late: bool) -> None:
         slot = await quota.reserve(Account(name="acme", vendor="tencent_ccc"), CREATE, Lane.LIVE, since=0.0)
         assert await quota.ready(slot)
-        await clock.sleep(late)
+        if late:
+            await clock.sleep(connecting)
         quota.sent(slot)
+        if late:
+            clock.stall(stopped)
         written.append(clock.monotonic())
 
-    loop = asyncio.ensure_future(asyncio.gather(*[send(0.15 if n == 0 else 0.0) for n in range(45)]))
+    loop = asyncio.ensure_future(asyncio.gather(*[send(late=n == 0) for n in range(45)]))
     await clock.finish(loop, within=10.0)
     await quota.close()
     times = sorted(written)
