@@ -181,7 +181,7 @@ class Ledger(Protocol):
         """
         ...
 
-    async def keep_session(self, session: Session, now: float) -> int:
+    async def keep_session(self, session: Session) -> int:
         """Prolong the session, and end those whose time is over; how many are open now, this one included.
 
         Raises SessionEndedError if another process has ended it.

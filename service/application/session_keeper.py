@@ -100,7 +100,7 @@ class SessionKeeper:
         """Prolong the session; begin a new one if it was ended."""
         begun = self._clock.monotonic()
         try:
-            self._fleet = await self._ledger.keep_session(self.current, self._clock.now())
+            self._fleet = await self._ledger.keep_session(self.current)
         except SessionEndedError as ended:
             self._telemetry.count("sessions_lost_total")
             self._telemetry.log("warning", "another process has ended our session", reason=str(ended))

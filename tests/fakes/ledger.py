@@ -149,7 +149,7 @@ class FakeLedger:
 
         return await self._transaction("open_session", work)
 
-    async def keep_session(self, session: Session, now: float) -> int:
+    async def keep_session(self, session: Session) -> int:
         """1: nobody else can have it. Raises SessionEndedError when a later session was opened."""
 
         def work() -> int:

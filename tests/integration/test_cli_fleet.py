@@ -56,7 +56,7 @@ async def test_an_api_alone_answers_for_all_and_takes_no_part_in_the_work(tmp_pa
             assert (ready.status, live.status) == (200, 200)
         process.terminate()
         assert (await ended(process))[0] == 0
-    fleet = await ledger.keep_session(await ledger.open_session("only", 0.0), 0.0)
+    fleet = await ledger.keep_session(await ledger.open_session("only", 0.0))
     await ledger.close()
 
     assert [command["id"] for command in listed["items"]] == [make_command().id]

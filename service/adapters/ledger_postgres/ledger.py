@@ -87,7 +87,7 @@ class PostgresLedger:
         self._commands_touched()
         return self._session
 
-    async def keep_session(self, session: Session, now: float) -> int:  # noqa: ARG002
+    async def keep_session(self, session: Session) -> int:
         """Prolong the session and end those whose time is over; how many are open. Raises SessionEndedError."""
         seconds = self._session_seconds
         fleet, ended = await self._database.transaction(lambda t: claims.keep_session(t, session, seconds))

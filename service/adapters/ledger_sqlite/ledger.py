@@ -52,7 +52,7 @@ class SqliteLedger:
         """End whatever session stood before and start this process's own."""
         return await self._thread.run(lambda c: claims.open_session(c, owner, now), _commands_touched)
 
-    async def keep_session(self, session: Session, now: float) -> int:  # noqa: ARG002 - a file has one process
+    async def keep_session(self, session: Session) -> int:
         """1: nobody else can have the file. Raises SessionEndedError when a later session was opened."""
         return await self._thread.run(lambda c: claims.keep_session(c, session))
 

@@ -271,7 +271,7 @@ async def test_sessions_that_have_ended_go_and_fences_grow_on(bench: Bench) -> N
 
     assert await erase(bench.ledger, Erasable.SESSIONS, before=FAR) == 1
 
-    assert await bench.ledger.keep_session(second, NOW) == 1
+    assert await bench.ledger.keep_session(second) == 1
     await bench.ledger.end_session(second, NOW)
     assert await erase(bench.ledger, Erasable.SESSIONS, before=FAR) == 1
     third = await (await bench.reopen()).open_session("me", NOW)

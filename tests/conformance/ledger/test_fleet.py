@@ -76,7 +76,7 @@ def work(*numbers: int, **fields: Any) -> list[Command]:
 async def until_ended(ledger: PostgresLedger, mine: Session, lost: Session) -> None:
     """Keep a session until the other one has run out."""
     give_up = time.monotonic() + 10
-    while await ledger.keep_session(mine, NOW) > 1:
+    while await ledger.keep_session(mine) > 1:
         assert time.monotonic() < give_up
         await asyncio.sleep(BRIEF / 10)
 
@@ -84,7 +84,7 @@ async def until_ended(ledger: PostgresLedger, mine: Session, lost: Session) -> N
 async def test_sessions_of_different_owners_stand_beside_each_other(a: PostgresLedger, b: PostgresLedger) -> None:
     first, second = await a.open_session("a", NOW), await b.open_session("b", NOW)
 
-    assert (await a.keep_session(first, NOW), await b.keep_session(second, NOW)) == (2, 2)
+    assert (await a.keep_session(first), await b.keep_session(second)) == (2, 2)
 
 
 async def test_a_session_ends_with_the_next_of_its_owner_and_what_it_claimed_is_free(
@@ -97,7 +97,7 @@ async def test_a_session_ends_with_the_next_of_its_owner_and_what_it_claimed_is_
 
     assert len(await claimed(b, after)) == 2
     with pytest.raises(SessionEndedError):
-        await a.keep_session(before, NOW)
+        await a.keep_session(before)
     with pytest.raises(SessionEndedError):
         await a.claim(before, NOW, (room(),))
 
@@ -117,7 +117,7 @@ async def test_a_session_that_runs_out_is_ended_by_whoever_keeps_his_own(fleet: 
     assert await claimed(b, mine) == ["plan-000001-0"]
     assert list(await b.orphans(mine)) == [flying]
     with pytest.raises(SessionEndedError):
-        await frozen.keep_session(lost, NOW)
+        await frozen.keep_session(lost)
 
 
 async def test_a_session_kept_in_time_never_ends_and_one_that_nobody_ended_can_be_kept_late(fleet: Fleet) -> None:
@@ -125,7 +125,7 @@ async def test_a_session_kept_in_time_never_ends_and_one_that_nobody_ended_can_b
     session = await late.open_session("late", NOW)
     await asyncio.sleep(2 * BRIEF)
 
-    assert await late.keep_session(session, NOW) == 1
+    assert await late.keep_session(session) == 1
 
 
 async def test_a_session_that_runs_out_amid_a_transaction_holds_up_nobody_and_is_ended_after_it(
@@ -138,10 +138,10 @@ async def test_a_session_that_runs_out_amid_a_transaction_holds_up_nobody_and_is
         async with connection.transaction(), asyncio.timeout(5):
             await connection.execute("SELECT 1 FROM sessions WHERE fence = $1 FOR KEY SHARE", lost.fence)
             await asyncio.sleep(2 * BRIEF)
-            assert await b.keep_session(mine, NOW) == 2
+            assert await b.keep_session(mine) == 2
             mine = await b.open_session("b", NOW)
-            assert await b.keep_session(mine, NOW) == 2
-        assert await b.keep_session(mine, NOW) == 1
+            assert await b.keep_session(mine) == 2
+        assert await b.keep_session(mine) == 1
     finally:
         await connection.close()
 

@@ -124,7 +124,7 @@ async def test_closed_session_lets_nothing_out_and_leaves_nothing_claimed(bench:
 
     assert not bench.keeper.holds()
     with pytest.raises(UnavailableError):
-        await ledger.keep_session(bench.keeper.current, 0.0)
+        await ledger.keep_session(bench.keeper.current)
 
 
 async def test_session_that_cannot_be_ended_runs_out_by_itself(
