@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from service.adapters.kafka_connection import SecurityProtocol
+from service.domain.quota import MARGIN
 from service.domain.retry import RetryRule
 from service.vendors.wire_settings import SecretFile, value_or_file
 
@@ -174,7 +175,9 @@ class QuarantineSettings(Section):
 class QuotaSettings(Section):
     """How exactly vendors' quotas are used."""
 
-    margin: float = Field(default=0.02, gt=0, le=0.5, description="share of a quota left unused, against late arrivals")
+    margin: float = Field(
+        default=MARGIN, gt=0, le=0.5, description="share of a quota left unused, against late arrivals"
+    )
     lead_seconds: float = Field(default=0.2, gt=0, le=1, description="how long before its moment a slot is taken")
 
 

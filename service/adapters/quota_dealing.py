@@ -31,7 +31,7 @@ class Spending:
     def __init__(self, key: Key, rate: float, *, margin: float, clock: Clock, telemetry: Telemetry) -> None:
         """`rate` requests/s, of which the share `margin` is left for arrivals that jitter."""
         self.group, self.operation = key
-        self._margin = margin
+        self.margin = margin
         self.change(rate)
         self.sends: list[float] = []  # ascending, monotonic
         self.slowed = 0
@@ -43,7 +43,7 @@ class Spending:
         """Go by another quota from now on."""
         self.quota = rate
         self.most, self.span = window(rate)
-        self.full_spacing = spacing(self.most / self.span, self._margin)  # 2.5/s means two in any second
+        self.full_spacing = spacing(self.most / self.span, self.margin)  # 2.5/s means two in any second
 
     def share(self) -> float:
         """The share of the quota to go at now."""
@@ -52,6 +52,10 @@ class Spending:
     def spacing(self) -> float:
         """Seconds between two slots at the present pace."""
         return self.full_spacing / self.share()
+
+    def window(self, share: float) -> float:
+        """Seconds of the quota's window and of this share of the margin."""
+        return self.span * (1 + self.margin * share)
 
     def rate(self) -> float:
         """Requests per second it goes at now."""

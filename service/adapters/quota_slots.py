@@ -16,6 +16,7 @@ from aiolimiter import AsyncLimiter
 from service.adapters.quota_dealing import DealtQuota, Spending, Waiting
 from service.application.ports import Clock, HeldBackError, Slot, SlotBook
 from service.application.telemetry import Telemetry
+from service.domain.quota import MARGIN
 
 BATCH: Final = 10  # slots taken from the ledger at once while work waits, at most a second's worth
 SET_BACK_SECONDS: Final = 5.0  # slots farther ahead than this were taken before the wall clock was set back
@@ -32,14 +33,12 @@ class SlotQuota(DealtQuota):
         ledger: SlotBook,
         clock: Clock,
         telemetry: Telemetry,
-        margin: float = 0.02,
+        margin: float = MARGIN,
         lead_seconds: float = 0.2,
     ) -> None:
         """`margin` is the share of the quota given up for arrivals that jitter (seconds of each second)."""
         super().__init__(
-            open_supply=lambda spending, waiting: SlotSupply(
-                spending, waiting, ledger=ledger, clock=clock, margin=margin
-            ),
+            open_supply=lambda spending, waiting: SlotSupply(spending, waiting, ledger=ledger, clock=clock),
             clock=clock,
             telemetry=telemetry,
             margin=margin,
@@ -50,11 +49,10 @@ class SlotQuota(DealtQuota):
 class SlotSupply:
     """Takes the slots of one operation of one quota group from the ledger, some at a time."""
 
-    def __init__(self, spending: Spending, waiting: Waiting, *, ledger: SlotBook, clock: Clock, margin: float) -> None:
+    def __init__(self, spending: Spending, waiting: Waiting, *, ledger: SlotBook, clock: Clock) -> None:
         """Nothing is taken yet."""
         self._spending, self._waiting, self._ledger, self._clock = spending, waiting, ledger, clock
         self._most = spending.most
-        self._guard = spending.span + margin * GUARD_SHARE
         self._bucket = AsyncLimiter(spending.most, spending.span)
         self._noted: dict[float, float] = {}  # slot → the send noted for it
         self._passing = asyncio.Lock()
@@ -99,7 +97,8 @@ class SlotSupply:
         await self._clock.sleep(slot.due - self._clock.monotonic())
         async with self._passing:
             if len(sends) >= self._most:
-                await self._clock.sleep(sends[-self._most] + self._guard - self._clock.monotonic())
+                open_again = sends[-self._most] + self._spending.window(GUARD_SHARE)
+                await self._clock.sleep(open_again - self._clock.monotonic())
             if self._clock.monotonic() - slot.due > LATE_SECONDS + self._spending.full_spacing:
                 return False
             await self._bucket.acquire()

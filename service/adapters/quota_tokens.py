@@ -19,6 +19,7 @@ from aiolimiter import AsyncLimiter
 from service.adapters.quota_dealing import DealtQuota, Spending, Waiting
 from service.application.ports import Clock, HeldBackError, Lent, Slot, TokenBook, UnavailableError
 from service.application.telemetry import Telemetry
+from service.domain.quota import MARGIN
 
 GUARD_SHARE: Final = 0.75  # of the margin that lies between two uses of a token at least
 STRICT_SHARE: Final = 0.5  # less than this share of it, and the request is held back
@@ -41,13 +42,13 @@ class TokenQuota(DealtQuota):
         book: TokenBook,
         clock: Clock,
         telemetry: Telemetry,
-        margin: float = 0.02,
+        margin: float = MARGIN,
         lead_seconds: float = 0.2,
     ) -> None:
         """`margin` is the share of the quota given up for arrivals that jitter (seconds of each second)."""
         super().__init__(
             open_supply=lambda spending, waiting: TokenSupply(
-                spending, waiting, book=book, clock=clock, telemetry=telemetry, margin=margin
+                spending, waiting, book=book, clock=clock, telemetry=telemetry
             ),
             clock=clock,
             telemetry=telemetry,
@@ -88,13 +89,12 @@ class TokenSupply:
         book: TokenBook,
         clock: Clock,
         telemetry: Telemetry,
-        margin: float,
     ) -> None:
         """Nothing is held yet."""
         self._waiting = waiting
         self._spending, self._book, self._clock, self._telemetry = spending, book, clock, telemetry
-        self._margin, self._configured = margin, spending.quota
-        self._go_by(spending.quota)
+        self._configured = spending.quota
+        self._go_by_the_quota()
         self._tokens: dict[int, _Token] = {}
         self._share = spending.most
         self._slots: dict[float, _Token] = {}  # by the moment it was dealt for
@@ -103,13 +103,12 @@ class TokenSupply:
         self._wishes: deque[int] = deque(maxlen=WISHES)
         self._keeping: asyncio.Task[None] | None = None
 
-    def _go_by(self, rate: float) -> None:
+    def _go_by_the_quota(self) -> None:
         """Space uses as the quota in force allows."""
         spending = self._spending
-        spending.change(rate)
         self._period = spending.full_spacing * spending.most
-        self._gap = spending.span * (1 + self._margin * GUARD_SHARE)
-        self._strict = spending.span * (1 + self._margin * STRICT_SHARE)
+        self._gap = spending.window(GUARD_SHARE)
+        self._strict = spending.window(STRICT_SHARE)
         self._bucket = AsyncLimiter(spending.most, spending.span)
 
     async def next(self) -> Slot:
@@ -253,10 +252,11 @@ class TokenSupply:
             wanted=wanted,
             returned=free,
             rate=self._configured,
-            gap=1 + self._margin * GUARD_SHARE,
+            gap=1 + self._spending.margin * GUARD_SHARE,
         )
         if lent.rate != self._spending.quota:
-            self._go_by(lent.rate)
+            self._spending.change(lent.rate)
+            self._go_by_the_quota()
         self._take(lent, begun)
 
     def _take(self, lent: Lent, begun: float) -> None:

@@ -12,6 +12,10 @@ from service.domain.command import Lane
 
 SHARES: Final[Mapping[Lane, int]] = {Lane.LIVE: 80, Lane.SETTLE: 10, Lane.REPLAY: 5, Lane.SWEEP: 5}
 
+MARGIN: Final = 0.015
+"""The share of a quota that is left unused unless told otherwise: 98.5 % are used, or 98 % with what little a start,
+a handover or a busy moment loses."""
+
 LOWERED_TO: Final = 0.5  # of the share that was, with each decrease
 LEAST_SHARE: Final = 0.05  # of the quota: so much is always tried, else nothing could tell that it is better
 RECOVERY_SECONDS: Final = 60.0  # from nothing to the whole quota

@@ -15,6 +15,7 @@ from service.adapters.quota_slots import SlotQuota
 from service.application.ports import Slot, UnavailableError
 from service.domain.account import Account
 from service.domain.command import Lane
+from service.domain.quota import MARGIN, spacing
 from tests.builders import CREATE
 from tests.fakes.clock import VirtualClock
 from tests.fakes.ledger import FakeLedger
@@ -22,7 +23,7 @@ from tests.fakes.telemetry import RecordingTelemetry
 
 ONE = Account(name="one", vendor="tencent_ccc", quota_group="shared")
 TWO = Account(name="two", vendor="tencent_ccc", quota_group="shared")
-SPACING = 1.02 / 20
+SPACING = spacing(20, MARGIN)
 
 
 @pytest.fixture
