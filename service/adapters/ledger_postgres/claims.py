@@ -71,7 +71,7 @@ BEGUN = """((
     SELECT true FROM commands AS p WHERE p.plan_id = {}.plan_id AND (p.owner IS NOT NULL OR p.attempts > 0) LIMIT 1
 ) IS NOT NULL)"""
 STANDS_IN_THE_WAY = f"""
-    b.live AND b.id <> c.id AND b.state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
+    b.live AND b.id <> c.id AND b.state IN {rows.UNFINISHED}
     AND (
         b.owner IS NOT NULL OR b.state IN ('in_flight', 'in_doubt')
         OR (b.plan_id = c.plan_id AND b.step_no < c.step_no)
@@ -121,7 +121,7 @@ SELECT_STANDING = f"SELECT {rows.HOLD} FROM holds WHERE released_at IS NULL ORDE
 # Unfinished probes that time makes runnable, each with whether something stands in its way.
 SELECT_PROBES = f"""
 SELECT {rows.COMMAND}, {IN_THE_WAY} FROM commands AS c
-WHERE c.id = ANY($2::text[]) AND c.due_at IS NOT NULL AND c.state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
+WHERE c.id = ANY($2::text[]) AND c.due_at IS NOT NULL AND c.state IN {rows.UNFINISHED}
 ORDER BY c.due_at, c.arrival, c.step_no
 """  # noqa: S608
 MATCHES = """
@@ -132,12 +132,12 @@ IS_UNDER_WAY = f"""
 SELECT EXISTS (SELECT 1 FROM commands AS c WHERE c.owner IS NOT NULL AND c.{CLAIMABLE} AND {MATCHES})
     OR EXISTS (SELECT 1 FROM commands AS c WHERE c.state = 'in_flight' AND {MATCHES})
 """  # noqa: S608
-REGROUP_COMMANDS = """
+REGROUP_COMMANDS = f"""
 UPDATE commands AS c SET quota_group = g.quota_group
 FROM unnest($1::text[], $2::text[]) AS g(account, quota_group)
-WHERE c.live AND c.state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
+WHERE c.live AND c.state IN {rows.UNFINISHED}
     AND c.account = g.account AND c.quota_group <> g.quota_group
-"""
+"""  # noqa: S608
 
 
 def affected(status: str) -> int:
@@ -209,7 +209,7 @@ async def claim(
     for nth, room in enumerate(rooms):
         mine = [p for p in probes if (p.quota_group, p.operation, str(p.lane)) == room_key(room)]
         queues = {
-            account: chain((p for p in mine if p.account == account), commands)
+            account: chain([p for p in mine if p.account == account], commands)
             for account, commands in free[nth].items()
         }
         chosen += take_in_turn(room, queues, gate, turns, busy)

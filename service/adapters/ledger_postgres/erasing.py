@@ -7,14 +7,15 @@ from typing import Final
 
 from service.adapters.ledger_postgres.claims import affected
 from service.adapters.ledger_postgres.connection import Connection, Transaction
-from service.adapters.ledger_postgres.state import UNFINISHED, lock
+from service.adapters.ledger_postgres.state import lock
+from service.adapters.ledger_sql import rows
 from service.domain.retention import HISTORY_OF_A_PLAN, Erasable
 
 # OFFSET 0 has each row asked about by itself, through an index. Left to itself the planner would rather read whole
 # tables into a hash, for it cannot know that a batch is small.
 IS_OVER = f"""
 state <> 'open' AND ended_at <= $1
-AND NOT EXISTS (SELECT 1 FROM commands AS c WHERE c.plan_id = p.id AND c.state IN {UNFINISHED} OFFSET 0)
+AND NOT EXISTS (SELECT 1 FROM commands AS c WHERE c.plan_id = p.id AND c.state IN {rows.UNFINISHED} OFFSET 0)
 """  # noqa: S608
 SELECT_ENDED_PLANS = f"SELECT id FROM plans AS p WHERE {IS_OVER} ORDER BY ended_at, id LIMIT $2"  # noqa: S608
 SELECT_NAMES = """

@@ -17,10 +17,10 @@ SELECT_COMMAND = f"SELECT {rows.COMMAND} FROM commands WHERE id = $1"  # noqa: S
 SELECT_PLAN = f"SELECT {rows.PLAN} FROM plans WHERE id = $1"  # noqa: S608
 SELECT_ATTEMPTS = f"SELECT {rows.ATTEMPT} FROM attempts WHERE command_id = $1 ORDER BY epoch, number"  # noqa: S608
 SELECT_HISTORY = f"SELECT {rows.HISTORY} FROM history WHERE command_id = $1 ORDER BY seq"  # noqa: S608
-COUNT_UNFINISHED = """
+COUNT_UNFINISHED = f"""
 SELECT operation, state, count(*) FROM commands
-WHERE state IN ('pending', 'waiting', 'in_flight', 'in_doubt') GROUP BY operation, state
-"""
+WHERE state IN {rows.UNFINISHED} GROUP BY operation, state
+"""  # noqa: S608
 COUNT_ENDED_PLANS = "SELECT 'plan', state, count(*) FROM plans WHERE state IN ('completed', 'failed') GROUP BY state"
 # What this session wrote and what sessions left that have ended; nothing before an earlier message about the same
 # subject that another session still has to publish.

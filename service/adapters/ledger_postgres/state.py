@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from service.adapters.ledger_postgres.connection import Connection, Transaction
 from service.adapters.ledger_postgres.sql import arrays, insert, upsert
@@ -21,7 +21,6 @@ from service.domain.ledger_state import Changes, EventKey, Fact, Hold, Keys, Kno
 
 T = TypeVar("T")
 
-UNFINISHED: Final = "('pending', 'waiting', 'in_flight', 'in_doubt')"
 # Names are locked in the order of their hashes: two transactions that need some of the same ones can't wait for each
 # other. Row locks alone would not do: a plan that another transaction is about to insert has no row yet.
 LOCK = """
@@ -69,11 +68,11 @@ INSERT_EVENTS = f"{insert('events', rows.EVENT)} ON CONFLICT (source, id) DO NOT
 INSERT_DIGESTS = f"{insert('event_digests', rows.DIGEST)} ON CONFLICT (event_hash) DO NOTHING"
 UPSERT_PLANS = upsert("plans", rows.PLAN, "id")
 UPDATE_LIVE = f"""
-UPDATE commands AS c SET live = p.open OR c.state IN {UNFINISHED}
+UPDATE commands AS c SET live = p.open OR c.state IN {rows.UNFINISHED}
 FROM unnest($1::text[], $2::boolean[]) AS p(id, open)
-WHERE c.plan_id = p.id AND c.live <> (p.open OR c.state IN {UNFINISHED})
+WHERE c.plan_id = p.id AND c.live <> (p.open OR c.state IN {rows.UNFINISHED})
 """  # noqa: S608
-LIVE = f"r.state IN {UNFINISHED} OR EXISTS (SELECT 1 FROM plans AS p WHERE p.id = r.plan_id AND p.state = 'open')"  # noqa: S608
+LIVE = f"r.state IN {rows.UNFINISHED} OR EXISTS (SELECT 1 FROM plans AS p WHERE p.id = r.plan_id AND p.state = 'open')"  # noqa: S608
 UPSERT_COMMANDS = upsert("commands", rows.COMMAND, "id", ("live", LIVE))
 UPSERT_ATTEMPTS = upsert("attempts", rows.ATTEMPT, "command_id, epoch, number")
 INSERT_HISTORY = insert("history", rows.HISTORY)

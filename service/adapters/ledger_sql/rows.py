@@ -34,6 +34,7 @@ class Cells(Protocol):
         ...
 
 
+UNFINISHED = "('pending', 'waiting', 'in_flight', 'in_doubt')"
 PLAN = (
     "id, epoch, state, event_source, event_id, event_type, event_time, event_key, event_subject, topic,"
     ' "partition", "offset", correlation_id, traceparent, subject, account, order_source, order_revision,'

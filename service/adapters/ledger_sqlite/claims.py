@@ -46,8 +46,8 @@ ORDER BY account LIMIT 1
 # to another plan that has begun or comes earlier (and is effective). A plan that has begun waits for no other plan
 # that is not busy: whoever was parked behind it would wait for ever. For the same reason parked work stands in nobody's
 # way: what it waits for does, or it waits for `c` itself, which was claimed when it came and then handed back unsent.
-STANDS_IN_THE_WAY = """
-    b.live = 1 AND b.id <> c.id AND b.state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
+STANDS_IN_THE_WAY = f"""
+    b.live = 1 AND b.id <> c.id AND b.state IN {rows.UNFINISHED}
     AND (
         b.owner IS NOT NULL OR b.state IN ('in_flight', 'in_doubt')
         OR (b.plan_id = c.plan_id AND b.step_no < c.step_no)
@@ -65,7 +65,7 @@ STANDS_IN_THE_WAY = """
             )
         )
     )
-"""
+"""  # noqa: S608
 IN_THE_WAY = f"""(
     EXISTS (SELECT 1 FROM commands AS b INDEXED BY commands_live_of_subject
             WHERE b.subject = c.subject AND {STANDS_IN_THE_WAY})
@@ -79,7 +79,7 @@ SELECT {rows.HOLD} FROM holds INDEXED BY holds_standing WHERE released_at IS NUL
 SELECT_PROBES = f"""
 SELECT {rows.COMMAND}, {IN_THE_WAY} FROM commands AS c
 WHERE c.id IN (SELECT value FROM json_each(:probes)) AND c.due_at IS NOT NULL
-    AND +c.state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
+    AND +c.state IN {rows.UNFINISHED}
 ORDER BY c.due_at, c.arrival, c.step_no
 """  # noqa: S608
 MATCHES = """
@@ -100,11 +100,11 @@ WHERE c.due_at IS NOT NULL AND c.owner IS NULL AND c.state IN ('pending', 'waiti
     AND c.due_at <= :now AND (c.due_at, c.arrival, c.step_no) > (:due_at, :arrival, :step_no)
 ORDER BY c.due_at, c.arrival, c.step_no LIMIT :page
 """  # noqa: S608
-REGROUP_COMMANDS = """
+REGROUP_COMMANDS = f"""
 UPDATE commands INDEXED BY commands_live_of_subject SET quota_group = g.value FROM json_each(?) AS g
-WHERE live = 1 AND commands.state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
+WHERE live = 1 AND commands.state IN {rows.UNFINISHED}
     AND commands.account = g."key" AND commands.quota_group <> g.value
-"""
+"""  # noqa: S608
 SET_OWNER = "UPDATE commands SET owner = ?, claims = claims + 1 WHERE id = ?"
 SELECT_NEXT_SLOT = "SELECT next_at FROM quota_slots WHERE quota_group = ? AND operation = ?"
 UPSERT_NEXT_SLOT = """

@@ -6,16 +6,17 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Final
 
+from service.adapters.ledger_sql import rows
 from service.adapters.ledger_sqlite.sql import json_list
 from service.domain.retention import HISTORY_OF_A_PLAN, Erasable
 
-SELECT_ENDED_PLANS = """
+SELECT_ENDED_PLANS = f"""
 SELECT id FROM plans INDEXED BY plans_ended
 WHERE state <> 'open' AND ended_at <= ? AND NOT EXISTS (
     SELECT 1 FROM commands AS c INDEXED BY commands_of_plan
-    WHERE c.plan_id = plans.id AND c.state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
+    WHERE c.plan_id = plans.id AND c.state IN {rows.UNFINISHED}
 ) ORDER BY ended_at, id LIMIT ?
-"""
+"""  # noqa: S608
 THEIR_COMMANDS = "SELECT id FROM commands WHERE plan_id IN (SELECT value FROM json_each(?))"
 DELETE_HISTORY = f"""
 DELETE FROM history WHERE seq IN (

@@ -19,10 +19,10 @@ SELECT_COMMAND = f"SELECT {rows.COMMAND} FROM commands WHERE id = ?"  # noqa: S6
 SELECT_PLAN = f"SELECT {rows.PLAN} FROM plans WHERE id = ?"  # noqa: S608
 SELECT_ATTEMPTS = f"SELECT {rows.ATTEMPT} FROM attempts WHERE command_id = ? ORDER BY epoch, number"  # noqa: S608
 SELECT_HISTORY = f"SELECT {rows.HISTORY} FROM history WHERE command_id = ? ORDER BY seq"  # noqa: S608
-COUNT_UNFINISHED = """
+COUNT_UNFINISHED = f"""
 SELECT operation, state, count(*) FROM commands
-WHERE state IN ('pending', 'waiting', 'in_flight', 'in_doubt') GROUP BY operation, state
-"""
+WHERE state IN {rows.UNFINISHED} GROUP BY operation, state
+"""  # noqa: S608
 COUNT_ENDED_PLANS = "SELECT 'plan', state, count(*) FROM plans WHERE state IN ('completed', 'failed') GROUP BY state"
 SELECT_UNPUBLISHED = f"""
 SELECT {rows.OUTBOX}, seq FROM outbox INDEXED BY outbox_unpublished WHERE published_at IS NULL ORDER BY seq LIMIT ?

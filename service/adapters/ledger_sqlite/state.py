@@ -56,10 +56,10 @@ WHERE released_at IS NULL AND kind = 'quarantine' AND account IN (SELECT value F
 """  # noqa: S608
 
 UPSERT_PLAN = upsert("plans", rows.PLAN, "id")
-UPDATE_LIVE = """
-UPDATE commands SET live = ?1 OR state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
-WHERE plan_id = ?2 AND live <> (?1 OR state IN ('pending', 'waiting', 'in_flight', 'in_doubt'))
-"""
+UPDATE_LIVE = f"""
+UPDATE commands SET live = ?1 OR state IN {rows.UNFINISHED}
+WHERE plan_id = ?2 AND live <> (?1 OR state IN {rows.UNFINISHED})
+"""  # noqa: S608
 UPSERT_COMMAND = upsert("commands", f"{rows.COMMAND}, live", "id")
 IS_OPEN = "SELECT state = 'open' FROM plans WHERE id = ?"
 UPSERT_ATTEMPT = upsert("attempts", rows.ATTEMPT, "command_id, epoch, number")
