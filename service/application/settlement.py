@@ -16,7 +16,7 @@ from service.domain.advice import advise
 from service.domain.command import Attempt, Command, CommandState
 from service.domain.draft import Draft
 from service.domain.ledger_state import Changes, Keys, Known
-from service.domain.outcome import Call, Failure, NotYet, Outcome, WhenUnclear
+from service.domain.outcome import HELD_BACK, Call, Failure, NotYet, Outcome, WhenUnclear
 from service.domain.quarantine import SICK, is_verdict
 from service.domain.settling import Settling, SettlingPolicy, settle
 
@@ -180,7 +180,7 @@ class Settlement:
 
 def _is_ours(failure: Failure) -> bool:
     """True for what our own side caused: a part of it was away, kept the call back, or has a fault."""
-    return failure.code.endswith("_away") or failure.code == "held_back" or failure.code.startswith("bug:")
+    return failure.code.endswith("_away") or failure.code == HELD_BACK or failure.code.startswith("bug:")
 
 
 def _keys(claim: Claim) -> Keys:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from contracts.outbound import ErrorClass as ErrorClass  # noqa: PLC0414 - one list of classes, said here too
 
@@ -39,6 +39,14 @@ class Failure:
     afterwards: ErrorClass = ErrorClass.PERMANENT
     repeats: int = 0
     operation_only: bool = False
+
+
+HELD_BACK: Final = "held_back"
+
+
+def held_back(reason: BaseException) -> Failure:
+    """What our own side kept from leaving at the last moment: no byte of it was written."""
+    return Failure(error_class=ErrorClass.RETRYABLE, code=HELD_BACK, message=f"not sent: {reason}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

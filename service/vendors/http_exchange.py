@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from service.application.ports import HeldBackError
-from service.domain.outcome import ErrorClass, Failure
+from service.domain.outcome import ErrorClass, Failure, held_back
 
 _CHUNK = 64 * 1024
 
@@ -78,7 +78,7 @@ class HttpExchange:
                 return await self._read(response)
         except (aiohttp.ClientError, TimeoutError) as trouble:
             if isinstance(trouble.__cause__, HeldBackError):
-                return _held_back(trouble.__cause__)
+                return held_back(trouble.__cause__)
             return transport_failure(trouble)
 
     async def _read(self, response: aiohttp.ClientResponse) -> HttpReply | Failure:
@@ -138,10 +138,6 @@ TROUBLES: tuple[tuple[type[Exception], ErrorClass, str, str], ...] = (
 the request. ServerDisconnectedError, in the last, may also mean that a kept connection was closed before our bytes
 arrived, but nothing tells the two apart. A plain TimeoutError is the total, which outlasts the connect timeout: the
 request was on its way."""
-
-
-def _held_back(reason: BaseException) -> Failure:
-    return Failure(error_class=ErrorClass.RETRYABLE, code="held_back", message=f"not sent: {reason}")
 
 
 def _ambiguous(code: str, message: str) -> Failure:

@@ -410,7 +410,8 @@ class FakeLedger:
         kept = self.durable
         commands = [_as_json(command, "wanted", "facts") for command in changes.commands]
         bindings = {(b.subject, b.generation): _as_json(b, "applied", "revisions") for b in changes.bindings}
-        changes = replace(changes, events=self._put_events(changes.events))
+        changes = changes.numbered(kept.last_arrival + 1)
+        self._put_events(changes.events)
         for plan in changes.plans:
             kept.plans[plan.id] = plan
             (self._open.add if plan.state is PlanState.OPEN else self._open.discard)(plan.id)
@@ -431,20 +432,14 @@ class FakeLedger:
             self._touch("commands")
         return changes
 
-    def _put_events(self, events: Sequence[StoredEvent]) -> tuple[StoredEvent, ...]:
-        """Number those without an arrival; keep those whose key is new."""
-        numbered: list[StoredEvent] = []
-        upcoming = self.durable.last_arrival + 1
+    def _put_events(self, events: Sequence[StoredEvent]) -> None:
+        """Keep those whose key is new."""
         for event in events:
-            numbered.append(event if event.arrival else replace(event, arrival=upcoming))
-            upcoming = max(upcoming, numbered[-1].arrival + 1)
-        for event in numbered:
             key = (event.source, event.id)
             if key not in self.durable.identities:
                 self.durable.events[key] = _as_json(event, "data")
                 self.durable.identities[key] = Identity(event.digest, event.arrival, event.received_at)
                 self.durable.last_arrival = max(self.durable.last_arrival, event.arrival)
-        return tuple(numbered)
 
     def _put_command(self, command: Command) -> Command:
         self.durable.commands[command.id] = command

@@ -23,6 +23,7 @@ from service.domain.outcome import (
     Seen,
     Succeeded,
     WhenUnclear,
+    held_back,
 )
 from tests.fakes.clock import VirtualClock
 
@@ -94,7 +95,7 @@ class FakeVendor:
             if on_write is not None:
                 on_write()
         except HeldBackError as held:
-            return Failure(error_class=ErrorClass.RETRYABLE, code="held_back", message=f"not sent: {held}")
+            return held_back(held)
         self.journal.append(Arrival(self._clock.monotonic(), call))
         self.on_arrival(call)
         await self.answering.wait()

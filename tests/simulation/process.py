@@ -26,7 +26,7 @@ from service.application.settlement import Settlement
 from service.application.takeover import take_over
 from service.domain.command import Session
 from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage
-from service.domain.outcome import Call, ErrorClass, Failure, Reply
+from service.domain.outcome import Call, Reply, held_back
 from service.domain.planning import PlanningPolicy, TopicDefaults
 from service.domain.record_reading import Record
 from service.domain.settling import SettlingPolicy
@@ -390,7 +390,7 @@ class Client:
             if on_write is not None:
                 on_write()
         except HeldBackError as held:
-            return Failure(error_class=ErrorClass.RETRYABLE, code="held_back", message=f"not sent: {held}")
+            return held_back(held)
         command, attempt = life.world.sending(call)
         request = Request(call, life.loop.monotonic, resource_of(call), command, attempt, life.world.lives, reply)
         self._vendors.receive(request)
