@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from multiprocessing import get_context
 from random import Random
 from typing import Any, Final
 
@@ -22,6 +24,7 @@ from tests.simulation.scenario import NOW, Scenario, draw, envelope
 from tests.simulation.vendors import WRITES, Request, Vendors, resource_of
 from tests.simulation.virtual_loop import RunawayError, SimulatedClock, VirtualLoop
 
+SHARE: Final = 250  # schedules that a process of many is given at once
 CALM: Final = 170.0  # seconds without trouble after which everything has to have settled
 REPEATABLE: Final = frozenset(
     {"intake", "claim", "mark", "settle", "takeover", "mark_published", "orphans", "unpublished", "reserve_slots"}
@@ -282,6 +285,18 @@ def run(seeds: Iterable[int]) -> Iterator[Report]:
             if number % 400 == 399:
                 gc.collect()
             yield explore(draw(seed))[0]
+
+
+def run_on_all_cores(seeds: range) -> Iterator[Report]:
+    """As `run`, by one process a core: what a process has patched, a planted bug say, the others do not have."""
+    shares = [seeds[begin : begin + SHARE] for begin in range(0, len(seeds), SHARE)]
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        for reports in pool.map(_reports, shares):
+            yield from reports
+
+
+def _reports(seeds: range) -> list[Report]:
+    return list(run(seeds))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.explorer import Report, World, explore, quickly, run
+from tests.simulation.explorer import Report, World, explore, quickly, run_on_all_cores
 from tests.simulation.mutants import MOST_SEEDS, MUTANTS, hunt, row
 from tests.simulation.scenario import BOUNDARIES, MOST_COMMANDS, SELDOM, draw
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_ten_thousand_schedules_keep_every_promise() -> None:
-    reports = list(run(range(10_000)))
+    reports = list(run_on_all_cores(range(10_000)))
     assert _broken(reports) == []
     crashes = sum((report.hits for report in reports), Counter[str]())
     faults = sum((report.faults for report in reports), Counter[str]())
@@ -35,7 +35,7 @@ def test_ten_thousand_schedules_keep_every_promise() -> None:
 
 @pytest.mark.long
 def test_hundred_thousand_more_schedules_keep_every_promise() -> None:
-    assert _broken(run(range(10_000, 110_000))) == []
+    assert _broken(run_on_all_cores(range(10_000, 110_000))) == []
 
 
 @pytest.mark.parametrize("name", MUTANTS)
