@@ -13,6 +13,8 @@ ARGS ?=
 export PYTHON
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests start hundreds of processes: each would compile everything anew where the surroundings forbid bytecode.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -117,12 +119,12 @@ $(VENV)/.tools: .ci/tools.lock | $(BIN)/pip
 	@touch $@
 
 $(VENV)/.runtime: requirements.lock pyproject.toml $(VENV)/.tools
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.lock
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: tests/requirements.lock $(VENV)/.runtime
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement tests/requirements.lock
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement tests/requirements.lock
 	@touch $@
 
 .PHONY: kafka-jars
