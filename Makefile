@@ -21,6 +21,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 PYTEST := $(BIN)/python -m pytest
 KAFKA := .cache/kafka
+BENCH_JAVA := .cache/bench-java
 PIP_AUDIT := pip-audit==2.10.1
 
 # $(call step,what it checks,command): says what runs, and how long it took
@@ -69,8 +70,8 @@ test-long: install kafka-jars postgres-server ## the sizes that do not fit into 
 	$(call step,long tests on a real Kafka and PostgreSQL,$(call tests,tests -m long))
 
 .PHONY: bench
-bench: install kafka-jars postgres-server ## the benchmarks; they measure and do not judge
-	$(call step,benchmarks,$(call tests,tests/benchmarks -s))
+bench: $(VENV)/.bench kafka-jars bench-jars postgres-server ## Cordboard beside others, about 40 minutes; ARGS="--only throughput --rounds 1"
+	$(call step,benchmarks,$(BIN)/python -m tests.benchmarks $(ARGS))
 
 # --- the steps of `make check`, each also by itself ---------------------------------------------------------------
 
@@ -127,6 +128,11 @@ $(VENV)/.dev: tests/requirements.lock $(VENV)/.runtime
 	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement tests/requirements.lock
 	@touch $@
 
+# whom the benchmarks compare with
+$(VENV)/.bench: tests/benchmarks/requirements.lock $(VENV)/.dev
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement tests/benchmarks/requirements.lock
+	@touch $@
+
 .PHONY: kafka-jars
 kafka-jars: $(KAFKA)/.complete ## the broker's jars from Maven Central, 54 MB, once
 	@.ci/need java
@@ -137,6 +143,18 @@ $(KAFKA)/.complete: tests/kafka/pom.xml
 	mvn -B -q -ntp -Dstyle.color=never -f tests/kafka/pom.xml dependency:copy-dependencies \
 		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(KAFKA)/incoming
 	rm -rf $(KAFKA)/jars && mv $(KAFKA)/incoming $(KAFKA)/jars
+	@touch $@
+
+# the contender in Java, compiled
+.PHONY: bench-jars
+bench-jars: $(BENCH_JAVA)/.complete
+
+$(BENCH_JAVA)/.complete: tests/benchmarks/java/pom.xml tests/benchmarks/java/ParallelConsumerContender.java
+	@.ci/need java maven
+	rm -rf $(BENCH_JAVA)
+	mvn -B -q -ntp -Dstyle.color=never -f tests/benchmarks/java/pom.xml dependency:copy-dependencies \
+		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(BENCH_JAVA)/jars
+	javac -cp '$(BENCH_JAVA)/jars/*' -d $(BENCH_JAVA) tests/benchmarks/java/ParallelConsumerContender.java
 	@touch $@
 
 .PHONY: postgres-server

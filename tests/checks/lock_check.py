@@ -41,6 +41,10 @@ LOCKS = (
         ("pyproject.toml", "--extra", "demo", "--group", "dev", "--constraints", "requirements.lock"),
     ),
     Lock(".ci/tools.lock", ("--group", "tools", "--constraints", "tests/requirements.lock")),
+    Lock(
+        "tests/benchmarks/requirements.lock",
+        ("pyproject.toml", "--extra", "demo", "--group", "bench", "--constraints", "tests/requirements.lock"),
+    ),
 )
 
 

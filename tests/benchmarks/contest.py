@@ -1,0 +1,257 @@
+"""One round of one contender: started, warmed up, given a burst, measured until the last result, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from tests.acceptance.scene import free_port
+from tests.benchmarks import meters
+from tests.benchmarks.contenders.task import Task
+from tests.benchmarks.load import produce
+from tests.kafka.broker import KafkaBroker
+from tests.kafka.topics import TopicMaker, unique_name
+from tests.postgres.server import PostgresServer
+
+PARTITIONS: Final = 6
+WARM_UP: Final = 300
+QUIET_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a round of a contender came to. Seconds run from the first record's production to the last result."""
+
+    contender: str
+    hires: int
+    calls: int
+    seconds: float
+    cpu_seconds: float
+    database_cpu_seconds: float
+    kafka_cpu_seconds: float
+    vendor_cpu_seconds: float
+    foreign_cpu: float
+    """Share of the machine that something else used meanwhile."""
+    peak_mib: float
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def calls_per_second(self) -> float:
+        """The two calls of each hire; reads before the send are not counted as work done."""
+        return 2 * self.hires / self.seconds
+
+    @property
+    def cpu_us_per_call(self) -> float:
+        """Of the contender's own processes."""
+        return self.cpu_seconds / (2 * self.hires) * 1e6
+
+
+Command = Callable[[Task, Path], tuple[Sequence[str], Mapping[str, str]]]
+"""What runs a contender: its command line and what to add to the environment, from the task and a folder of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """Somebody who does the work."""
+
+    name: str
+    command: Command
+    needs_postgres: bool = False
+    ready_seconds: float = 60.0
+    results_topic: str = ""
+    """Where its results go if that is not for the harness to say."""
+
+
+@dataclass
+class Arena:
+    """The servers that all share, and the process under test."""
+
+    kafka: KafkaBroker
+    postgres: PostgresServer
+    delay: float = 0.0
+    slow_every: int = 0
+
+    @asynccontextmanager
+    async def vendor(self) -> AsyncIterator[tuple[str, int]]:
+        """A fresh vendor: its address and its process."""
+        port = free_port()
+        command = [sys.executable, "-m", "tests.benchmarks.vendor", "--port", str(port)]
+        process = _launch([*command, "--delay", str(self.delay), "--slow-every", str(self.slow_every)])
+        url = f"http://127.0.0.1:{port}"
+        try:
+            await _until(lambda: _answers(url), seconds=10, what="the vendor answers")
+            yield url, process.pid
+        finally:
+            process.terminate()
+            process.wait()
+
+    @asynccontextmanager
+    async def running(self, contender: Contender, vendor: str) -> AsyncIterator[tuple[Task, subprocess.Popen[bytes]]]:
+        """The contender at work on a topic of its own."""
+        make = TopicMaker(self.kafka.bootstrap_servers)
+        topic = await make(unique_name("hires"), partitions=PARTITIONS)
+        results = contender.results_topic or await make(unique_name("results"), partitions=PARTITIONS)
+        database = self.postgres.create_database() if contender.needs_postgres else None
+        task = Task(
+            kafka=self.kafka.bootstrap_servers,
+            topic=topic,
+            results=results,
+            group=topic,
+            vendor=vendor,
+            database="" if database is None else self.postgres.url(database),
+        )
+        with tempfile.TemporaryDirectory(prefix="cordboard-bench-") as folder:
+            command, environment = contender.command(task, Path(folder))
+            process = _launch(command, environment, log=Path(folder) / "log")
+            try:
+                yield task, process
+            except BaseException:
+                sys.stderr.write((Path(folder) / "log").read_text(errors="replace")[-3000:])
+                raise
+            finally:
+                await _end(process)
+        if database is not None:
+            self.postgres.drop_database(database)
+
+
+async def contest(arena: Arena, contender: Contender, hires: int) -> Measured:
+    """One round."""
+    async with arena.vendor() as (vendor, vendor_pid), arena.running(contender, vendor) as (task, process):
+        await produce(task.kafka, task.topic, 0, WARM_UP)
+        async with _counting(task) as results:
+            before = await results()
+            await _until(
+                lambda: _described(vendor, WARM_UP), seconds=contender.ready_seconds, what=f"{contender.name} warm"
+            )
+            told = await _settled(results)
+            each = max(1, round((told - min(before, told)) / WARM_UP)) if before < told else 1
+            await _quiet()
+            pids = {"own": process.pid, "vendor": vendor_pid, "kafka": arena.kafka.pid, "database": arena.postgres.pid}
+            spent = {name: meters.cpu_seconds(pid) for name, pid in pids.items() if pid is not None}
+            machine, harness = meters.machine_cpu_seconds(), time.process_time()
+            begun = await produce(task.kafka, task.topic, WARM_UP, hires)
+            await _until(
+                lambda: _told(results, told + each * hires),
+                seconds=hires / 20 + 120,
+                what=f"{contender.name}: {hires} hires done",
+            )
+            ended = time.monotonic()
+            cost = {name: meters.cpu_seconds(pid) - spent[name] for name, pid in pids.items() if pid is not None}
+            ours = sum(cost.values()) + time.process_time() - harness
+            foreign = (meters.machine_cpu_seconds() - machine - ours) / ((ended - begun) * (os.cpu_count() or 1))
+        stats = await _stats(vendor)
+        described = stats["calls"]["DescribeExtension"]
+        assert described >= WARM_UP + hires, f"{contender.name}: {described} of {WARM_UP + hires} hires are done"
+        return Measured(
+            contender=contender.name,
+            hires=hires,
+            calls=sum(stats["calls"].values()),
+            seconds=ended - begun,
+            cpu_seconds=cost["own"],
+            database_cpu_seconds=cost.get("database", 0.0) if contender.needs_postgres else 0.0,
+            kafka_cpu_seconds=cost.get("kafka", 0.0),
+            vendor_cpu_seconds=cost["vendor"],
+            foreign_cpu=foreign,
+            peak_mib=meters.peak_mib(process.pid),
+            more={"reads": stats["calls"]["DescribeExtensions"], "created_again": stats["again"]},
+        )
+
+
+def _launch(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, *, log: Path = Path(os.devnull)
+) -> subprocess.Popen[bytes]:
+    with log.open("wb") as file:
+        return subprocess.Popen(  # noqa: S603 - the contenders' own command lines
+            command, env={**os.environ, **(environment or {})}, stdout=file, stderr=file, start_new_session=True
+        )
+
+
+@asynccontextmanager
+async def _counting(task: Task) -> AsyncIterator[Callable[[], Any]]:
+    """How many results there are: the sum of the topic's end offsets, which costs nobody anything."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=task.kafka)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(task.results, n) for n in range(PARTITIONS)]
+        consumer.assign(partitions)
+        consumer.pause(*partitions)
+
+        async def count() -> int:
+            return sum((await consumer.end_offsets(partitions)).values())
+
+        yield count
+    finally:
+        await consumer.stop()
+
+
+async def _settled(count: Callable[[], Any]) -> int:
+    """The count once it has not changed for a while."""
+    last, since = await count(), time.monotonic()
+    while time.monotonic() - since < QUIET_SECONDS:
+        await asyncio.sleep(0.1)
+        now = await count()
+        if now != last:
+            last, since = now, time.monotonic()
+    return int(last)
+
+
+async def _quiet(patience: float = 4.0) -> None:
+    """Wait for a moment in which the machine does next to nothing."""
+    give_up = time.monotonic() + patience
+    while time.monotonic() < give_up:
+        before = meters.machine_cpu_seconds()
+        await asyncio.sleep(0.5)
+        if meters.machine_cpu_seconds() - before < 0.1:
+            return
+
+
+async def _told(count: Callable[[], Any], wanted: int) -> bool:
+    return bool(await count() >= wanted)
+
+
+async def _described(vendor: str, wanted: int) -> bool:
+    return bool((await _stats(vendor))["calls"]["DescribeExtension"] >= wanted)
+
+
+async def _stats(vendor: str) -> dict[str, Any]:
+    async with aiohttp.ClientSession() as session, session.get(f"{vendor}/stats") as response:
+        found: dict[str, Any] = await response.json()
+        return found
+
+
+async def _answers(url: str) -> bool:
+    with contextlib.suppress(aiohttp.ClientError):
+        await _stats(url)
+        return True
+    return False
+
+
+async def _until(condition: Callable[[], Any], *, seconds: float, what: str) -> None:
+    give_up = time.monotonic() + seconds
+    while not await condition():
+        if time.monotonic() > give_up:
+            raise TimeoutError(f"not within {seconds:.0f} s: {what}")
+        await asyncio.sleep(0.02)
+
+
+async def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        await asyncio.to_thread(process.wait, 20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
