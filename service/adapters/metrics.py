@@ -44,6 +44,7 @@ class MeteredTelemetry:
         self.registry = CollectorRegistry() if registry is None else registry
         ProcessCollector(namespace=PREFIX.rstrip("_"), registry=self.registry)
         self._metrics = {name: _make(name, entry, self.registry) for name, entry in ENTRIES.items()}
+        self._children: dict[tuple[object, ...], MetricWrapperBase] = {}
         self._board = {part: Readiness(ready=False, detail="has not reported yet") for part in expected}
         self._log = structlog.stdlib.get_logger("cordboard")
         for part in expected:
@@ -87,6 +88,7 @@ class MeteredTelemetry:
         """Set the `commands` gauge from the ledger's counts; what is no longer there goes."""
         gauge = self._metrics["commands"]
         gauge.clear()
+        self._children = {key: child for key, child in self._children.items() if key[0] != "commands"}
         for (operation, state), number in counts.items():
             if operation != "plan":  # ended plans are counted by `plans_ended_total`
                 self.level("commands", number, operation=operation, state=state)
@@ -98,6 +100,10 @@ class MeteredTelemetry:
 
     def _labelled(self, name: str, labels: Mapping[str, str]) -> MetricWrapperBase | None:
         """The metric's child; None, and an error line, if the catalogue has no such metric or other labels."""
+        key = (name, *labels.items())
+        known = self._children.get(key)
+        if known is not None:
+            return known
         metric = self._metrics.get(name)
         if metric is None or set(labels) != set(ENTRIES[name].labels):
             self._log.error("a figure is not in the catalogue", metric=name, labels=sorted(labels))
@@ -105,6 +111,7 @@ class MeteredTelemetry:
         if not labels:
             return metric
         child: MetricWrapperBase = metric.labels(**{label: str(value) for label, value in labels.items()})
+        self._children[key] = child
         return child
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -22,6 +24,7 @@ _SECRET_KEY: Final = re.compile(
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _EMAIL: Final = re.compile(r"[\w.%+'-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _PLAIN: Final = (bool, int, float, type(None))
+PLAIN: Final = (str, *_PLAIN)
 
 
 class Redactor:
@@ -29,9 +32,9 @@ class Redactor:
 
     def __init__(self) -> None:
         """Nothing is known yet."""
-        self._lasting: dict[str, tuple[str, ...]] = {}
-        self._passing: OrderedDict[str, tuple[str, ...]] = OrderedDict()
-        self._needles: tuple[str, ...] = ()
+        self._lasting: set[str] = set()
+        self._passing: OrderedDict[str, None] = OrderedDict()
+        self._needles: Counter[str] = Counter()  # spelling → how many secrets are spelled so
 
     def register(self, secret: str, *, passing: bool = False) -> None:
         """Hide this value from now on; `passing` ones (fetched tokens and passwords) give way to newer ones."""
@@ -40,20 +43,29 @@ class Redactor:
         if passing and secret in self._passing:
             self._passing.move_to_end(secret)
             return
+        self._needles.update(set(_spellings(secret)))
         if passing:
-            self._passing[secret] = tuple(_spellings(secret))
+            self._passing[secret] = None
             while len(self._passing) > MOST_PASSING:
-                self._passing.popitem(last=False)
+                self._forget(self._passing.popitem(last=False)[0])
         else:
-            self._lasting[secret] = tuple(_spellings(secret))
-        known = {spelling for group in (self._lasting, self._passing) for all_ in group.values() for spelling in all_}
-        self._needles = tuple(sorted(known, key=len, reverse=True))
+            self._lasting.add(secret)
+
+    def _forget(self, secret: str) -> None:
+        for spelling in set(_spellings(secret)):
+            self._needles[spelling] -= 1
+            if self._needles[spelling] == 0:
+                del self._needles[spelling]
+
+    def is_clean(self, text: str) -> bool:
+        """Whether there is nothing in the text that `text` would mask; JSON's escapes are seen through."""
+        return "@" not in text and not any(needle in text for needle in self._needles)
 
     def without_secrets(self, text: str) -> str:
-        """The text with every registered secret masked."""
-        for needle in self._needles:
-            if needle in text:
-                text = text.replace(needle, MASK)
+        """The text with every registered secret masked, the longest first."""
+        found = [needle for needle in self._needles if needle in text]
+        for needle in sorted(found, key=len, reverse=True):
+            text = text.replace(needle, MASK)
         return text
 
     def text(self, text: str) -> str:
@@ -85,6 +97,7 @@ def _spellings(secret: str) -> Iterator[str]:
     yield base64.b64encode(secret.encode("utf-8", "surrogatepass")).decode()
     yield secret.encode("unicode_escape").decode()
     yield repr(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
 
 
 def _plain(value: object, clean: Callable[[str], str], depth: int) -> Any:  # noqa: PLR0911 - one row per kind of value
@@ -106,5 +119,10 @@ def _plain(value: object, clean: Callable[[str], str], depth: int) -> Any:  # no
 
 
 def _hides(key: object, value: object) -> bool:
-    name = _CAMEL.sub("_", str(key)).lower().replace("-", "_")
-    return value is not None and _SECRET_KEY.search(name) is not None
+    return value is not None and names_a_secret(str(key))
+
+
+@lru_cache(maxsize=1024)
+def names_a_secret(key: str) -> bool:
+    """Whether what stands under such a key is a secret by its name."""
+    return _SECRET_KEY.search(_CAMEL.sub("_", key).lower().replace("-", "_")) is not None

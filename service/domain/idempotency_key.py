@@ -9,7 +9,7 @@ import hashlib
 def _digest(parts: tuple[str, ...]) -> str:
     """26 lower-case base32 characters (130 bits) over the parts, each preceded by its length."""
     joined = "".join(f"{len(part)}:{part}" for part in parts)
-    return base64.b32encode(hashlib.sha256(joined.encode()).digest()).decode().lower()[:26]
+    return base64.b32encode(hashlib.sha256(joined.encode()).digest()[:20]).decode().lower()[:26]
 
 
 def plan_id(source: str, event_id: str) -> str:

@@ -100,6 +100,24 @@ def test_a_secret_goes_from_wherever_it_stands(lines: Lines) -> None:
     assert CANARY not in lines.text
 
 
+@pytest.mark.parametrize("secret", ['FAKE "quoted" one', "FAKE\\backslash", "FAKE\nline\tbreak", "FAKE-höflich-密码"])
+def test_a_secret_is_seen_through_the_escapes_of_a_plain_line(lines: Lines, secret: str) -> None:
+    register_secret(secret)
+    structlog.stdlib.get_logger("cordboard").info("plain", value=f"a {secret} b")
+    assert lines.one()["value"] == "a *** b"
+
+
+def test_an_e_mail_address_goes_from_a_plain_line(lines: Lines) -> None:
+    structlog.stdlib.get_logger("cordboard").info("plain", value="to wei@acme.example")
+    assert lines.one()["value"] == "to ***"
+
+
+def test_a_stream_that_takes_nothing_stops_nobody(lines: Lines) -> None:
+    lines.stream.close()
+    structlog.stdlib.get_logger("cordboard").info("lost")
+    logging.getLogger("library").error("lost, too")
+
+
 def _fails_with(secret: str) -> None:
     in_a_variable = f"local {secret}"
     try:
