@@ -6,18 +6,17 @@ Both are done for many jobs at once, a statement a table.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
 from service.adapters.ledger_postgres.connection import Connection, Transaction
 from service.adapters.ledger_postgres.sql import arrays, insert, upsert
 from service.adapters.ledger_sql import rows
+from service.adapters.ledger_sql.grouping import Loaded, together
 from service.domain.binding import Binding
-from service.domain.command import Command, Plan, PlanState
-from service.domain.ledger_state import Changes, EventKey, Fact, Hold, Keys, Known
+from service.domain.command import Plan, PlanState
+from service.domain.ledger_state import Changes, EventKey, Keys
 
 T = TypeVar("T")
 
@@ -103,79 +102,14 @@ async def standing(transaction: Transaction, fences: Iterable[int]) -> frozenset
     return frozenset(row[0] for row in await transaction.connection.fetch(SELECT_STANDING_SESSIONS, wanted))
 
 
-@dataclass(slots=True)
-class Loaded:
-    """What the ledger holds for the keys of several jobs."""
-
-    digests: Mapping[EventKey, str] = field(default_factory=dict)
-    bindings: Sequence[Binding] = ()
-    plans: Mapping[str, Plan] = field(default_factory=dict)
-    commands: Mapping[str, Sequence[Command]] = field(default_factory=dict)  # by plan
-    facts: Sequence[Fact] = ()
-    holds: Sequence[Hold] = ()
-    next_arrival: int = 1
-
-    def known(self, keys: Keys) -> Known:
-        """What of it belongs to one job."""
-        plans = {plan.id: plan for plan in self.plans.values() if self._is_for(plan, keys)}
-        bindings = {(b.subject, b.generation): b for b in self._bindings(keys)}
-        return Known(
-            digests={key: self.digests[key] for key in keys.events if key in self.digests},
-            bindings=tuple(bindings[place] for place in sorted(bindings)),
-            plans=plans,
-            commands=tuple(command for plan_id in plans for command in self.commands.get(plan_id, ())),
-            facts=tuple(fact for fact in self.facts if fact.subject in keys.subjects),
-            holds=tuple(hold for hold in self.holds if hold.account in keys.accounts),
-            next_arrival=self.next_arrival,
-        )
-
-    def _is_for(self, plan: Plan, keys: Keys) -> bool:
-        if plan.id in keys.plans:
-            return True
-        around = plan.subject in keys.subjects or any(
-            c.subject in keys.subjects or c.resource in keys.resources for c in self.commands.get(plan.id, ())
-        )
-        return around and plan.state is PlanState.OPEN
-
-    def _bindings(self, keys: Keys) -> Iterable[Binding]:
-        mine = (b for b in self.bindings if b.subject in keys.subjects)
-        return [*mine, *(b for b in self.bindings if b.held and b.resource in keys.resources)]
-
-
-def names_of(keys: Keys) -> set[str]:
-    """What a job locks before it looks: nobody else changes these meanwhile."""
-    return {*keys.subjects, *keys.resources, *({"arrivals"} if keys.events else ())}
-
-
-def names_in(known: Known) -> set[str]:
-    """The subjects and resources of all that a job has loaded, and may therefore change."""
-    of_commands = {name for command in known.commands for name in (command.subject, command.resource)}
-    return {*of_commands, *(plan.subject for plan in known.plans.values())}
-
-
-def union(many: Sequence[Keys]) -> Keys:
-    """The keys of all jobs together."""
-    return Keys(
-        accounts=frozenset().union(*(keys.accounts for keys in many)),
-        events=frozenset().union(*(keys.events for keys in many)),
-        subjects=frozenset().union(*(keys.subjects for keys in many)),
-        resources=frozenset().union(*(keys.resources for keys in many)),
-        plans=frozenset().union(*(keys.plans for keys in many)),
-    )
-
-
 async def load(connection: Connection, keys: Keys) -> Loaded:
     """What the ledger holds for the keys."""
     plans = await _load_plans(connection, keys)
-    commands: dict[str, list[Command]] = defaultdict(list)
-    if plans:
-        for row in await connection.fetch(SELECT_COMMANDS_OF_PLANS, [plan.id for plan in plans]):
-            commands[row[1]].append(rows.command(row))
     return Loaded(
         digests=await _load_digests(connection, keys.events),
         bindings=await load_bindings(connection, keys.subjects, keys.resources),
-        plans={plan.id: plan for plan in plans},
-        commands=commands,
+        plans=plans,
+        commands=await _load_all(connection, SELECT_COMMANDS_OF_PLANS, rows.command, [plan.id for plan in plans]),
         facts=await _load_all(connection, SELECT_WAITING_FACTS, rows.fact, keys.subjects),
         holds=await _load_all(connection, SELECT_QUARANTINES, rows.hold, keys.accounts),
         next_arrival=(await connection.fetchval(SELECT_LAST_ARRIVAL)) + 1,
@@ -216,7 +150,7 @@ async def write(connection: Connection, many: Sequence[Changes], owner: int | No
 
     No two jobs may change the same row. `owner` is the session that will publish the messages.
     """
-    changes = _together(many)
+    changes = together(many)
     orders = {(plan.event_source, plan.event_id): plan.order for plan in changes.plans}
     released_first = sorted(changes.bindings, key=lambda binding: binding.held)
     await _write_all(connection, INSERT_EVENTS, rows.event_row, changes.events)
@@ -235,13 +169,6 @@ async def write(connection: Connection, many: Sequence[Changes], owner: int | No
         await connection.execute(INSERT_OUTBOX, *arrays(rows.outbox_row, changes.outbox), owner)
     await _write_all(connection, INSERT_DEAD_LETTERS, rows.dead_letter_row, changes.dead_letters)
     await _write_all(connection, INSERT_ACTS, rows.act_row, changes.acts)
-
-
-def _together(many: Sequence[Changes]) -> Changes:
-    if len(many) == 1:
-        return many[0]
-    names = Changes.__dataclass_fields__
-    return replace(Changes(), **{name: tuple(row for one in many for row in getattr(one, name)) for name in names})
 
 
 async def _write_all(connection: Connection, statement: str, row: Callable[[T], rows.Row], values: Sequence[T]) -> None:

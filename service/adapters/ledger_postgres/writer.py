@@ -10,6 +10,7 @@ from typing import Final
 
 from service.adapters.ledger_postgres import state
 from service.adapters.ledger_postgres.connection import Database, Transaction
+from service.adapters.ledger_sql.grouping import Parts, names_in, names_of, union
 from service.application.ports import LostClaimError, UnavailableError
 from service.domain.ledger_state import Changes, Keys, Known
 
@@ -55,7 +56,7 @@ class Writer:
         """The changes as they were written, arrivals assigned, once they are on disk."""
         if self._closed:
             raise UnavailableError("ledger", "closed")
-        job = _Job(keys, decide, asyncio.get_running_loop().create_future(), state.names_of(keys))
+        job = _Job(keys, decide, asyncio.get_running_loop().create_future(), names_of(keys))
         self._jobs.append(job)
         if self._running is None or self._running.done():
             self._running = asyncio.get_running_loop().create_task(self._live())
@@ -103,7 +104,7 @@ class Writer:
         """Lock, load, decide each job, write all; what a job can't do in this transaction is left for the next."""
         await state.lock(transaction, set().union(*(job.names for job in jobs)))
         fences = await state.standing(transaction, (job.keys.session for job in jobs if job.keys.session is not None))
-        loaded = await state.load(transaction.connection, state.union([job.keys for job in jobs]))
+        loaded = Parts(await state.load(transaction.connection, union(job.keys for job in jobs)))
         taken: set[str] = set()
         for job in jobs:
             job.begin()
@@ -115,10 +116,10 @@ class Writer:
         if decided:
             await state.write(transaction.connection, decided, self._owner())
 
-    async def _decide(self, job: _Job, loaded: state.Loaded, taken: set[str]) -> None:
+    async def _decide(self, job: _Job, loaded: Parts, taken: set[str]) -> None:
         """Decide one job, unless an earlier one of this transaction has changed what it is about."""
         known = loaded.known(job.keys)
-        touches = job.names | state.names_in(known)
+        touches = job.names | names_in(known)
         if touches - job.names:
             job.names = touches
             raise _NeedsMoreError

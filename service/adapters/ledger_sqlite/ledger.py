@@ -66,7 +66,7 @@ class SqliteLedger:
         Raises ValueError for changes that the schema refuses, LostClaimError when the session that `keys` names has
         ended, and whatever `decide` raises; all undo everything.
         """
-        return await self._thread.run(lambda c: state.transact(c, keys, decide), touched_by)
+        return await self._thread.decide(state.Decision(keys, decide), touched_by)
 
     async def claim(self, session: Session, now: float, rooms: Sequence[ClaimRoom]) -> Sequence[Claim]:
         """Take due commands, oldest first; raises SessionEndedError."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from service.adapters.ledger_sql import rows
+from service.adapters.ledger_sql.grouping import Loaded, Parts, names_in, names_of, together, union
 from service.adapters.ledger_sqlite.sql import insert, json_list, upsert
 from service.application.ports import LostClaimError
 from service.domain.binding import Binding
@@ -74,12 +76,55 @@ INSERT_EVENT = f"{insert('events', rows.EVENT)} ON CONFLICT (source, id) DO NOTH
 INSERT_DIGEST = f"{insert('event_digests', rows.DIGEST)} ON CONFLICT (event_hash) DO NOTHING"
 
 
-def transact(connection: sqlite3.Connection, keys: Keys, decide: Callable[[Known], Changes]) -> Changes:
-    """One transaction's work; the changes as they were written, arrivals assigned. Raises LostClaimError."""
-    if keys.session is not None and not is_open(connection, keys.session):
-        raise LostClaimError(f"session {keys.session} has ended")
-    known = load(connection, keys)
-    return write(connection, decide(known), next_arrival=known.next_arrival)
+@dataclass(slots=True, eq=False)
+class Decision:
+    """One caller's transaction: what it is about, what is decided, and what came of it."""
+
+    keys: Keys
+    decide: Callable[[Known], Changes]
+    changes: Changes | None = None
+    error: Exception | None = None
+
+
+def transact(connection: sqlite3.Connection, decisions: Sequence[Decision]) -> None:
+    """Load for all, decide one after another, write for all; whatever `decide` raises is its own caller's.
+
+    Those that are about the same take turns: the later one is shown what the earlier one wrote. What is raised is
+    nobody's own, and undoes everything.
+    """
+    waiting = list(decisions)
+    while waiting:
+        waiting = _decide(connection, waiting)
+
+
+def _decide(connection: sqlite3.Connection, decisions: Sequence[Decision]) -> list[Decision]:
+    """Those that must wait for what the others wrote."""
+    parts = Parts(load(connection, union(decision.keys for decision in decisions)))
+    fences = {decision.keys.session for decision in decisions} - {None}
+    standing = {fence for fence in fences if fence is not None and is_open(connection, fence)}
+    waiting: list[Decision] = []
+    taken: set[str] = set()
+    for decision in decisions:
+        known = parts.known(decision.keys)
+        names = names_of(decision.keys) | names_in(known) | {f"account:{name}" for name in decision.keys.accounts}
+        if taken & names:
+            waiting.append(decision)
+            continue
+        decision.changes, decision.error = None, None
+        fence = decision.keys.session
+        try:
+            if fence is not None and fence not in standing:
+                raise LostClaimError(f"session {fence} has ended")
+            decision.changes = decision.decide(known).numbered(parts.next_arrival)
+        except Exception as error:  # noqa: BLE001 - its caller gets it, whatever it is
+            decision.error = error
+            continue
+        holds = {f"account:{hold.account}" for hold in decision.changes.holds}
+        taken |= holds | {name for name in names if not name.startswith("account:")}
+    decided = [decision.changes for decision in decisions if decision.changes is not None]
+    if decided:
+        write(connection, together(decided))
+    return waiting
 
 
 def is_open(connection: sqlite3.Connection, fence: int) -> bool:
@@ -87,13 +132,13 @@ def is_open(connection: sqlite3.Connection, fence: int) -> bool:
     return connection.execute(IS_SESSION_OPEN, (fence,)).fetchone() is not None
 
 
-def load(connection: sqlite3.Connection, keys: Keys) -> Known:
+def load(connection: sqlite3.Connection, keys: Keys) -> Loaded:
     """What the ledger holds for the keys."""
     plans = load_plans(connection, keys)
-    return Known(
+    return Loaded(
         digests=_load_digests(connection, keys.events),
         bindings=load_bindings(connection, keys.subjects, keys.resources),
-        plans={plan.id: plan for plan in plans},
+        plans=plans,
         commands=_load_commands(connection, plans),
         facts=_load_facts(connection, keys.subjects),
         holds=_load_quarantines(connection, keys.accounts),
@@ -160,9 +205,8 @@ def _load_quarantines(connection: sqlite3.Connection, accounts: Iterable[str]) -
     return tuple(map(rows.hold, connection.execute(SELECT_QUARANTINES, (json_list(accounts),))))
 
 
-def write(connection: sqlite3.Connection, changes: Changes, *, next_arrival: int) -> Changes:
+def write(connection: sqlite3.Connection, changes: Changes) -> None:
     """Write whole rows, in an order that the schema's references and uniqueness allow."""
-    changes = changes.numbered(next_arrival)
     _write_events(connection, changes)
     _write_plans(connection, changes.plans)
     _write_commands(connection, changes.commands)
@@ -175,7 +219,6 @@ def write(connection: sqlite3.Connection, changes: Changes, *, next_arrival: int
     _write_all(connection, INSERT_OUTBOX, rows.outbox_row, changes.outbox)
     _write_all(connection, INSERT_DEAD_LETTER, rows.dead_letter_row, changes.dead_letters)
     _write_all(connection, INSERT_ACT, rows.act_row, changes.acts)
-    return changes
 
 
 def _write_all(

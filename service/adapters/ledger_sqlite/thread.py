@@ -8,10 +8,13 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from service.adapters.ledger_sqlite.state import Decision, transact
 from service.application.ports import UnavailableError
+from service.domain.ledger_state import Changes
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -22,7 +25,7 @@ OUR_MISTAKES = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.S
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    work: Work[Any]
+    work: Work[Any] | Decision
     touches: Callable[[Any], Iterable[str]]
     done: asyncio.Future[Any]
     result: Any = None
@@ -71,12 +74,20 @@ class LedgerThread:
 
     async def run(self, work: Work[T], touches: Callable[[T], Iterable[str]] = nothing_touched) -> T:
         """Do `work` in a transaction; its result, once it is on disk."""
+        result: T = await self._run(work, touches)
+        return result
+
+    async def _run(self, work: Work[Any] | Decision, touches: Callable[[Any], Iterable[str]]) -> Any:
         if self._closed is not None:
             raise UnavailableError("ledger", "closed")
         job = _Job(work=work, touches=touches, done=self._loop.create_future())
         self._jobs.put(job)
-        result: T = await job.done
-        return result
+        return await job.done
+
+    async def decide(self, decision: Decision, touches: Callable[[Changes], Iterable[str]]) -> Changes:
+        """Decide in a transaction, beside all others that wait; the changes, once they are on disk."""
+        changes: Changes = await self._run(decision, touches)
+        return changes
 
     async def close(self) -> None:
         """Finish what waits, fold the log into the file, close it. Safe to call twice."""
@@ -113,18 +124,44 @@ class LedgerThread:
     def _commit(self, jobs: list[_Job]) -> None:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            for job in jobs:
-                self._attempt(job)
+            for decides, run in groupby(jobs, key=lambda job: isinstance(job.work, Decision)):
+                these = list(run)
+                if decides and len(these) > 1:
+                    self._decide(these)
+                    continue
+                for job in these:
+                    self._attempt(job)
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  the thread must live on; every waiting caller gets the error
             self._undo(jobs, translated(error))
+
+    def _decide(self, jobs: list[_Job]) -> None:
+        """Run decisions together; each by itself when the schema refuses one of them. Raises as `_attempt`."""
+        self._connection.execute("SAVEPOINT jobs")
+        try:
+            decisions = [job.work for job in jobs if isinstance(job.work, Decision)]
+            transact(self._connection, decisions)
+        except Exception:
+            if not self._connection.in_transaction:
+                raise
+            self._connection.execute("ROLLBACK TO jobs")
+            for job in jobs:
+                self._attempt(job)
+        else:
+            for job, decision in zip(jobs, decisions, strict=True):
+                job.result, job.error = decision.changes, decision.error and translated(decision.error)
+        self._connection.execute("RELEASE jobs")
 
     def _attempt(self, job: _Job) -> None:
         """Run one job inside its savepoint; raises only when the whole transaction is lost."""
         connection = self._connection
         connection.execute("SAVEPOINT job")
         try:
-            job.result = job.work(connection)
+            if isinstance(job.work, Decision):
+                transact(connection, [job.work])
+                job.result, job.error = job.work.changes, job.work.error and translated(job.work.error)
+            else:
+                job.result = job.work(connection)
         except Exception as error:
             if not connection.in_transaction:  # SQLite rolled everything back: disk full, I/O error
                 raise

@@ -37,8 +37,11 @@ def taking(number: int) -> Changes:
     return Changes(events=(make_event(number),))
 
 
+ABOUT_EVENTS = Keys(events=frozenset({("/hr", "any")}))
+
+
 async def take(ledger: SqliteLedger, number: int) -> None:
-    await ledger.transact(Keys(), lambda _: taking(number))
+    await ledger.transact(ABOUT_EVENTS, lambda _: taking(number))
 
 
 async def arrivals(ledger: SqliteLedger) -> int:
@@ -48,7 +51,7 @@ async def arrivals(ledger: SqliteLedger) -> int:
         seen.append(known.next_arrival - 1)
         return Changes()
 
-    await ledger.transact(Keys(), look)
+    await ledger.transact(ABOUT_EVENTS, look)
     return seen[0]
 
 
