@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 from typing import ClassVar, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -82,6 +83,10 @@ class Account(BaseModel):
 
     def group(self) -> str:
         """Name of the quota group: as configured, else a short hash of what the vendor counts together."""
+        return self._group
+
+    @cached_property
+    def _group(self) -> str:
         if self.quota_group is not None:
             return self.quota_group
         digest = hashlib.sha256("\x00".join(self.quota_identity()).encode()).hexdigest()

@@ -47,6 +47,9 @@ class TopicDefaults:
     realm: str = "default"
 
 
+_NO_DEFAULTS: Final = TopicDefaults()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanningPolicy:
     """Everything planning takes from the settings."""
@@ -56,7 +59,7 @@ class PlanningPolicy:
 
     def topic(self, name: str) -> TopicDefaults:
         """A topic's defaults; a topic without any has none."""
-        return self.defaults.get(name, TopicDefaults())
+        return self.defaults.get(name, _NO_DEFAULTS)
 
 
 PurchasedRule = Callable[[NumberPurchased, Account], Blueprint]

@@ -8,8 +8,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,51 +24,94 @@ from tests.benchmarks.contenders.table import (
     DBOS,
     PARALLEL_CONSUMER,
     PROCRASTINATE,
+    cordboard,
 )
-from tests.benchmarks.contest import PARTITIONS, Arena, Contender, Measured, contest
+from tests.benchmarks.contest import CALLS, OWN_CPU, PARTITIONS, Arena, Contender, Figures, contest
 from tests.benchmarks.environment import environment
+from tests.benchmarks.scenarios import flood, paced, restart
 from tests.kafka.broker import KafkaBroker
 from tests.kafka.topics import TopicMaker
 from tests.postgres.server import PostgresServer
 
 RESULT_TOPICS: Final = ("provisioning.results", "provisioning.failures")
+SLOW_EVERY: Final = 100
+
+Measure = Callable[[Arena, Contender], Awaitable[Figures]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """The same work for all, each with as many hires as its speed makes sensible."""
+    """The same work for all, each with as much of it as its speed makes sensible."""
 
     name: str
     what: str
-    contenders: Sequence[tuple[Contender, int]]
+    contenders: Sequence[tuple[Contender, Measure]]
+    compared: Sequence[str] = ()
     delay: float = 0.0
 
+    @property
+    def base(self) -> str:
+        """Whom the others are compared with."""
+        return self.contenders[0][0].name
 
+
+def bursts(**hires: int) -> list[tuple[Contender, Measure]]:
+    """Who works off a burst of how many hires."""
+    known = {
+        "bare": BARE,
+        "sqlite": CORDBOARD_SQLITE,
+        "postgres": CORDBOARD_POSTGRES,
+        "parallel": PARALLEL_CONSUMER,
+        "procrastinate": PROCRASTINATE,
+        "dbos": DBOS,
+    }
+    return [(known[name], partial(contest, hires=count)) for name, count in hires.items()]
+
+
+async def beside_slow(arena: Arena, contender: Contender) -> Figures:
+    """200 hires a second, one of a hundred slow by 5 s: the others' wait, and how much longer it is than without."""
+    without = await paced(Arena(kafka=arena.kafka, postgres=arena.postgres), contender, rate=200, seconds=10)
+    beside = Arena(kafka=arena.kafka, postgres=arena.postgres, slow_every=SLOW_EVERY)
+    found = await paced(beside, contender, rate=200, seconds=10)
+    return {**found, "p99 x without slow ones": found["p99 ms"] / without["p99 ms"]}
+
+
+AT_20: Final = tuple(
+    cordboard(f"cordboard ({name}), 20/s", postgres=name != "SQLite", quota=20) for name in ("SQLite", "PostgreSQL")
+)
 SCENARIOS: Final = (
     Scenario(
-        "throughput",
-        "quota lifted, a vendor that answers at once",
-        (
-            (BARE, 10_000),
-            (CORDBOARD_SQLITE, 2_000),
-            (CORDBOARD_POSTGRES, 2_000),
-            (PARALLEL_CONSUMER, 10_000),
-            (PROCRASTINATE, 1_000),
-            (DBOS, 300),
-        ),
+        name="throughput",
+        what="quota lifted, a vendor that answers at once",
+        contenders=bursts(bare=10_000, sqlite=4_000, postgres=2_000, parallel=10_000, procrastinate=1_000, dbos=300),
+        compared=(CALLS, OWN_CPU),
     ),
     Scenario(
-        "slow-vendor",
-        "quota lifted, a vendor that takes 50 ms",
-        (
-            (BARE, 3_000),
-            (CORDBOARD_SQLITE, 2_000),
-            (CORDBOARD_POSTGRES, 2_000),
-            (PARALLEL_CONSUMER, 3_000),
-            (PROCRASTINATE, 500),
-            (DBOS, 200),
-        ),
+        name="slow-vendor",
+        what="quota lifted, a vendor that takes 50 ms",
+        contenders=bursts(bare=3_000, sqlite=2_000, postgres=2_000, parallel=3_000, procrastinate=500, dbos=200),
+        compared=(CALLS, OWN_CPU),
         delay=0.05,
+    ),
+    Scenario(
+        name="paced",
+        what="20 hires a second, quota lifted: from production to creation",
+        contenders=[(one, partial(paced, rate=20, seconds=10)) for one in (BARE, CORDBOARD_SQLITE, CORDBOARD_POSTGRES)],
+    ),
+    Scenario(
+        name="head-of-line",
+        what="200 hires a second, one of a hundred slow by 5 s: the others",
+        contenders=[(one, beside_slow) for one in (CORDBOARD_SQLITE, CORDBOARD_POSTGRES)],
+    ),
+    Scenario(
+        name="flood",
+        what="100,000 events from Kafka into the ledger, beside 20 calls a second",
+        contenders=[(one, partial(flood, events=100_000)) for one in AT_20],
+    ),
+    Scenario(
+        name="restart",
+        what="a start after kill -9 with 100,000 hires waiting in the ledger",
+        contenders=[(one, partial(restart, waiting=100_000)) for one in AT_20],
     ),
 )
 
@@ -82,16 +126,18 @@ async def run(scenarios: Sequence[Scenario], rounds: int, out: Path) -> None:
             for scenario in scenarios:
                 arena = Arena(kafka=kafka, postgres=postgres, delay=scenario.delay)
                 task = progress.add_task(scenario.name, total=rounds * len(scenario.contenders))
-                measured: list[dict[str, Measured]] = []
+                measured: list[dict[str, Figures]] = []
                 for nth in range(rounds):
                     turn = nth % len(scenario.contenders)
-                    found: dict[str, Measured] = {}
-                    for contender, hires in (*scenario.contenders[turn:], *scenario.contenders[:turn]):
+                    found: dict[str, Figures] = {}
+                    for contender, measure in (*scenario.contenders[turn:], *scenario.contenders[:turn]):
                         progress.update(task, description=f"{scenario.name}: {contender.name}")
-                        found[contender.name] = await contest(arena, contender, hires)
+                        found[contender.name] = await measure(arena, contender)
                         progress.advance(task)
                     measured.append({one.name: found[one.name] for one, _ in scenario.contenders})
-                text = report.write(out, scenario.name, measured, BARE.name, where)
+                text = report.write(
+                    out, scenario.name, measured, base=scenario.base, compared=scenario.compared, where=where
+                )
                 progress.console.print(
                     f"\n{scenario.name}: {scenario.what}, {rounds} rounds\n\n{text}\n", soft_wrap=True
                 )

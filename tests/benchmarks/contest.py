@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,32 +32,11 @@ WARM_UP: Final = 300
 QUIET_SECONDS: Final = 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What a round of a contender came to. Seconds run from the first record's production to the last result."""
+Figures = Mapping[str, float]
+"""What a round of a contender came to, by name and unit."""
 
-    contender: str
-    hires: int
-    calls: int
-    seconds: float
-    cpu_seconds: float
-    database_cpu_seconds: float
-    kafka_cpu_seconds: float
-    vendor_cpu_seconds: float
-    foreign_cpu: float
-    """Share of the machine that something else used meanwhile."""
-    peak_mib: float
-    more: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def calls_per_second(self) -> float:
-        """The two calls of each hire; reads before the send are not counted as work done."""
-        return 2 * self.hires / self.seconds
-
-    @property
-    def cpu_us_per_call(self) -> float:
-        """Of the contender's own processes."""
-        return self.cpu_seconds / (2 * self.hires) * 1e6
+CALLS: Final = "calls/s"
+OWN_CPU: Final = "own CPU us/call"
 
 
 Command = Callable[[Task, Path], tuple[Sequence[str], Mapping[str, str]]]
@@ -93,15 +72,15 @@ class Arena:
         process = _launch([*command, "--delay", str(self.delay), "--slow-every", str(self.slow_every)])
         url = f"http://127.0.0.1:{port}"
         try:
-            await _until(lambda: _answers(url), seconds=10, what="the vendor answers")
+            await until(lambda: _answers(url), seconds=10, what="the vendor answers")
             yield url, process.pid
         finally:
             process.terminate()
             process.wait()
 
     @asynccontextmanager
-    async def running(self, contender: Contender, vendor: str) -> AsyncIterator[tuple[Task, subprocess.Popen[bytes]]]:
-        """The contender at work on a topic of its own."""
+    async def prepared(self, contender: Contender, vendor: str) -> AsyncIterator[Stage]:
+        """Topics and, if need be, a database of the contender's own."""
         make = TopicMaker(self.kafka.bootstrap_servers)
         topic = await make(unique_name("hires"), partitions=PARTITIONS)
         results = contender.results_topic or await make(unique_name("results"), partitions=PARTITIONS)
@@ -115,36 +94,55 @@ class Arena:
             database="" if database is None else self.postgres.url(database),
         )
         with tempfile.TemporaryDirectory(prefix="cordboard-bench-") as folder:
-            command, environment = contender.command(task, Path(folder))
-            process = _launch(command, environment, log=Path(folder) / "log")
-            try:
-                yield task, process
-            except BaseException:
-                sys.stderr.write((Path(folder) / "log").read_text(errors="replace")[-3000:])
-                raise
-            finally:
-                await _end(process)
+            yield Stage(contender, task, Path(folder))
         if database is not None:
             self.postgres.drop_database(database)
 
 
-async def contest(arena: Arena, contender: Contender, hires: int) -> Measured:
-    """One round."""
-    async with arena.vendor() as (vendor, vendor_pid), arena.running(contender, vendor) as (task, process):
+@dataclass(frozen=True)
+class Stage:
+    """A contender's task, and the folder that it finds again when it is started anew."""
+
+    contender: Contender
+    task: Task
+    folder: Path
+
+    @asynccontextmanager
+    async def started(self) -> AsyncIterator[subprocess.Popen[bytes]]:
+        """The contender at work; what it printed is shown if anything goes wrong meanwhile."""
+        command, environment = self.contender.command(self.task, self.folder)
+        process = _launch(command, environment, log=self.folder / "log")
+        try:
+            yield process
+        except BaseException:
+            sys.stderr.write((self.folder / "log").read_text(errors="replace")[-3000:])
+            raise
+        finally:
+            await _end(process)
+
+
+async def contest(arena: Arena, contender: Contender, *, hires: int) -> Figures:
+    """A burst worked off: from its first record's production to its last result."""
+    async with (
+        arena.vendor() as (vendor, vendor_pid),
+        arena.prepared(contender, vendor) as stage,
+        stage.started() as process,
+    ):
+        task = stage.task
         await produce(task.kafka, task.topic, 0, WARM_UP)
         async with _counting(task) as results:
             before = await results()
-            await _until(
-                lambda: _described(vendor, WARM_UP), seconds=contender.ready_seconds, what=f"{contender.name} warm"
+            await until(
+                lambda: described(vendor, WARM_UP), seconds=contender.ready_seconds, what=f"{contender.name} warm"
             )
             told = await _settled(results)
             each = max(1, round((told - min(before, told)) / WARM_UP)) if before < told else 1
-            await _quiet()
+            await quiet()
             pids = {"own": process.pid, "vendor": vendor_pid, "kafka": arena.kafka.pid, "database": arena.postgres.pid}
             spent = {name: meters.cpu_seconds(pid) for name, pid in pids.items() if pid is not None}
             machine, harness = meters.machine_cpu_seconds(), time.process_time()
             begun = await produce(task.kafka, task.topic, WARM_UP, hires)
-            await _until(
+            await until(
                 lambda: _told(results, told + each * hires),
                 seconds=hires / 20 + 120,
                 what=f"{contender.name}: {hires} hires done",
@@ -153,22 +151,21 @@ async def contest(arena: Arena, contender: Contender, hires: int) -> Measured:
             cost = {name: meters.cpu_seconds(pid) - spent[name] for name, pid in pids.items() if pid is not None}
             ours = sum(cost.values()) + time.process_time() - harness
             foreign = (meters.machine_cpu_seconds() - machine - ours) / ((ended - begun) * (os.cpu_count() or 1))
-        stats = await _stats(vendor)
+        stats = await stats_of(vendor)
         described = stats["calls"]["DescribeExtension"]
         assert described >= WARM_UP + hires, f"{contender.name}: {described} of {WARM_UP + hires} hires are done"
-        return Measured(
-            contender=contender.name,
-            hires=hires,
-            calls=sum(stats["calls"].values()),
-            seconds=ended - begun,
-            cpu_seconds=cost["own"],
-            database_cpu_seconds=cost.get("database", 0.0) if contender.needs_postgres else 0.0,
-            kafka_cpu_seconds=cost.get("kafka", 0.0),
-            vendor_cpu_seconds=cost["vendor"],
-            foreign_cpu=foreign,
-            peak_mib=meters.peak_mib(process.pid),
-            more={"reads": stats["calls"]["DescribeExtensions"], "created_again": stats["again"]},
-        )
+        calls, seconds = 2 * hires, ended - begun  # reads before a send are counted apart: they are no work done
+        return {
+            CALLS: calls / seconds,
+            OWN_CPU: cost["own"] / calls * 1e6,
+            "database CPU us/call": cost.get("database", 0.0) / calls * 1e6 if contender.needs_postgres else 0.0,
+            "Kafka CPU us/call": cost.get("kafka", 0.0) / calls * 1e6,
+            "vendor CPU us/call": cost["vendor"] / calls * 1e6,
+            "reads before a send": float(stats["calls"]["DescribeExtensions"]),
+            "created again": float(stats["again"]),
+            "peak MiB": meters.peak_mib(process.pid),
+            "foreign CPU %": foreign * 100,
+        }
 
 
 def _launch(
@@ -209,7 +206,7 @@ async def _settled(count: Callable[[], Any]) -> int:
     return int(last)
 
 
-async def _quiet(patience: float = 4.0) -> None:
+async def quiet(patience: float = 4.0) -> None:
     """Wait for a moment in which the machine does next to nothing."""
     give_up = time.monotonic() + patience
     while time.monotonic() < give_up:
@@ -223,11 +220,13 @@ async def _told(count: Callable[[], Any], wanted: int) -> bool:
     return bool(await count() >= wanted)
 
 
-async def _described(vendor: str, wanted: int) -> bool:
-    return bool((await _stats(vendor))["calls"]["DescribeExtension"] >= wanted)
+async def described(vendor: str, wanted: int) -> bool:
+    """Whether so many hires are done."""
+    return bool((await stats_of(vendor))["calls"]["DescribeExtension"] >= wanted)
 
 
-async def _stats(vendor: str) -> dict[str, Any]:
+async def stats_of(vendor: str) -> dict[str, Any]:
+    """What came to the vendor."""
     async with aiohttp.ClientSession() as session, session.get(f"{vendor}/stats") as response:
         found: dict[str, Any] = await response.json()
         return found
@@ -235,20 +234,23 @@ async def _stats(vendor: str) -> dict[str, Any]:
 
 async def _answers(url: str) -> bool:
     with contextlib.suppress(aiohttp.ClientError):
-        await _stats(url)
+        await stats_of(url)
         return True
     return False
 
 
-async def _until(condition: Callable[[], Any], *, seconds: float, what: str) -> None:
+async def until(condition: Callable[[], Any], *, seconds: float, what: str, every: float = 0.02) -> None:
+    """Wait for a condition; TimeoutError says what was awaited."""
     give_up = time.monotonic() + seconds
     while not await condition():
         if time.monotonic() > give_up:
             raise TimeoutError(f"not within {seconds:.0f} s: {what}")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(every)
 
 
 async def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
     process.send_signal(signal.SIGTERM)
     try:
         await asyncio.to_thread(process.wait, 20)

@@ -2,86 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import orjson
 
-from tests.benchmarks.contest import Measured
+from tests.benchmarks.contest import Figures
 
-Rounds = Sequence[Mapping[str, Measured]]
-"""Each round's measurements by contender."""
+Rounds = Sequence[Mapping[str, Figures]]
+"""Each round's figures by contender."""
 
 
-def ratios(rounds: Rounds, name: str, to: str, figure: Callable[[Measured], float]) -> list[float]:
+def ratios(rounds: Rounds, name: str, to: str, figure: str) -> list[float]:
     """One contender's figure by another's, round by round, ascending."""
-    return sorted(figure(one[name]) / figure(one[to]) for one in rounds if name in one and to in one)
+    return sorted(one[name][figure] / one[to][figure] for one in rounds if name in one and to in one)
 
 
-def spread(values: Sequence[float], digits: int = 2) -> str:
-    """Least / median / most."""
+def spread(values: Sequence[float]) -> str:
+    """Least / median / most, to three digits."""
     found = sorted(values)
-    return " / ".join(f"{value:,.{digits}f}" for value in (found[0], median(found), found[-1]))
+    return " / ".join(_digits(value) for value in (found[0], median(found), found[-1]))
 
 
-def table(rounds: Rounds, base: str) -> str:
-    """A row a contender, in Markdown."""
-    lines = [
-        f"| contender | calls/s | x {base} | own CPU µs/call | x {base} | database µs/call | peak MiB |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for name in dict.fromkeys(name for one in rounds for name in one):
-        mine = [one[name] for one in rounds if name in one]
-        columns = (
-            name,
-            spread([m.calls_per_second for m in mine], 0),
-            spread(ratios(rounds, name, base, lambda m: m.calls_per_second)),
-            spread([m.cpu_us_per_call for m in mine], 0),
-            spread(ratios(rounds, name, base, lambda m: m.cpu_us_per_call)),
-            spread([m.database_cpu_seconds / (2 * m.hires) * 1e6 for m in mine], 0),
-            spread([m.peak_mib for m in mine], 0),
-        )
-        lines.append(f"| {' | '.join(columns)} |")
+def table(rounds: Rounds, base: str, compared: Sequence[str]) -> str:
+    """A row a contender, in Markdown; the compared figures also as a multiple of the base's."""
+    names = list(dict.fromkeys(name for one in rounds for name in one))
+    figures = [figure for figure in rounds[0][names[0]] if any(one[name][figure] for one in rounds for name in one)]
+    heads = [head for figure in figures for head in ((figure, f"x {base}") if figure in compared else (figure,))]
+    lines = [f"| contender | {' | '.join(heads)} |", f"| --- |{' --- |' * len(heads)}"]
+    for name in names:
+        cells = []
+        for figure in figures:
+            cells.append(spread([one[name][figure] for one in rounds]))
+            if figure in compared:
+                cells.append(spread(ratios(rounds, name, base, figure)))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def write(folder: Path, name: str, rounds: Rounds, base: str, where: Mapping[str, Any]) -> str:
+def write(
+    folder: Path, name: str, rounds: Rounds, *, base: str, compared: Sequence[str], where: Mapping[str, Any]
+) -> str:
     """Keep everything under a scenario's name; the table."""
     folder.mkdir(parents=True, exist_ok=True)
-    document = {
-        "scenario": name,
-        "environment": where,
-        "rounds": [{k: asdict(m) for k, m in r.items()} for r in rounds],
-    }
+    document = {"scenario": name, "environment": where, "rounds": rounds}
     (folder / f"{name}.json").write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
-    text = table(rounds, base)
+    text = table(rounds, base, compared)
     (folder / f"{name}.md").write_text(f"# {name}\n\n{text}\n")
-    draw(folder / f"{name}.svg", rounds, base, name)
+    draw(folder / f"{name}.svg", name, rounds, base, compared)
     return text
 
 
-def draw(path: Path, rounds: Rounds, base: str, title: str) -> None:
-    """A bar a contender: the median ratio, with its least and most."""
+def draw(path: Path, title: str, rounds: Rounds, base: str, compared: Sequence[str]) -> None:
+    """A bar a contender and figure: its median, with its least and most; as a multiple of the base where compared."""
     import matplotlib as mpl  # noqa: PLC0415 - slow to import, and needed at the very end only
 
     mpl.use("svg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     names = list(dict.fromkeys(name for one in rounds for name in one))
-    found = [ratios(rounds, name, base, lambda m: m.calls_per_second) for name in names]
-    middle = [median(values) for values in found]
-    low = [mid - values[0] for mid, values in zip(middle, found, strict=True)]
-    high = [values[-1] - mid for mid, values in zip(middle, found, strict=True)]
-    figure, axes = plt.subplots(figsize=(8, 0.5 * len(names) + 1.2))
-    axes.barh(names, middle, xerr=[low, high], color="#4c72b0", ecolor="#333333", capsize=3)
-    axes.invert_yaxis()
-    axes.set_xlabel(f"vendor calls per second, x {base} of the same round")
-    axes.set_title(title)
-    for place, value in enumerate(middle):
-        axes.text(value, place, f"  {value:.3g}", va="center")
-    figure.tight_layout()
-    figure.savefig(path)
-    plt.close(figure)
+    figures = list(compared) or list(rounds[0][names[0]])[:2]
+    picture, axes = plt.subplots(len(figures), 1, figsize=(8, (0.4 * len(names) + 1.2) * len(figures)), squeeze=False)
+    for figure, ax in zip(figures, axes[:, 0], strict=True):
+        found = [
+            ratios(rounds, name, base, figure) if figure in compared else sorted(one[name][figure] for one in rounds)
+            for name in names
+        ]
+        middle = [median(values) for values in found]
+        around = [
+            [mid - values[0] for mid, values in zip(middle, found, strict=True)],
+            [values[-1] - mid for mid, values in zip(middle, found, strict=True)],
+        ]
+        ax.barh(names, middle, xerr=around, color="#4c72b0", ecolor="#333333", capsize=3)
+        ax.invert_yaxis()
+        ax.set_xlabel(f"{figure}, x {base} of the same round" if figure in compared else figure)
+        for place, value in enumerate(middle):
+            ax.text(value, place, f"  {_digits(value)}", va="center")
+    axes[0, 0].set_title(title)
+    picture.tight_layout()
+    picture.savefig(path)
+    plt.close(picture)
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

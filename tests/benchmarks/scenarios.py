@@ -1,0 +1,119 @@
+"""The scenarios that are not a burst to be worked off: a pace, a flood, slow resources, a start after a kill."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from tests.benchmarks import meters
+from tests.benchmarks.contenders.task import Task
+from tests.benchmarks.contest import (
+    WARM_UP,
+    Arena,
+    Contender,
+    Figures,
+    described,
+    quiet,
+    stats_of,
+    until,
+)
+from tests.benchmarks.load import produce, produce_paced
+
+
+async def paced(arena: Arena, contender: Contender, *, rate: float, seconds: float) -> Figures:
+    """From a record's production to its creation at the vendor, in ms; slow resources, if any, left out."""
+    async with (
+        arena.vendor() as (vendor, _),
+        arena.prepared(contender, vendor) as stage,
+        stage.started() as process,
+    ):
+        task = stage.task
+        await produce(task.kafka, task.topic, 0, WARM_UP)
+        await until(lambda: described(vendor, WARM_UP), seconds=contender.ready_seconds, what=f"{contender.name} warm")
+        await quiet()
+        cpu = meters.cpu_seconds(process.pid)
+        count = round(rate * seconds)
+        produced = await produce_paced(task.kafka, task.topic, WARM_UP, count, rate)
+        await until(lambda: described(vendor, WARM_UP + count), seconds=120, what=f"{contender.name}: all hires done")
+        cpu = meters.cpu_seconds(process.pid) - cpu
+        created = (await stats_of(vendor))["created_at"]
+    slow = {one for one in produced if arena.slow_every and int(one) % arena.slow_every == 0}
+    lags = sorted((created[one] - at) * 1e3 for one, at in produced.items() if one not in slow)
+    return {
+        "p50 ms": lags[len(lags) // 2],
+        "p99 ms": lags[math.ceil(0.99 * len(lags)) - 1],
+        "worst ms": lags[-1],
+        "CPU % of a core": cpu / seconds * 100,
+    }
+
+
+async def flood(arena: Arena, contender: Contender, *, events: int) -> Figures:
+    """Events a second from Kafka into the ledger, all of them there beforehand; and the memory that it takes."""
+    async with arena.vendor() as (vendor, _), arena.prepared(contender, vendor) as stage:
+        task = stage.task
+        await produce(task.kafka, task.topic, 0, events)
+        async with stage.started() as process:
+            begun = time.monotonic()
+            await until(lambda: _committed(task, 1), seconds=60, what=f"{contender.name} has begun")
+            first, first_at = await _offsets(task), time.monotonic()
+            resident: list[float] = []
+
+            async def all_in() -> bool:
+                resident.append(meters.resident_mib(process.pid))
+                return await _committed(task, events)
+
+            await until(all_in, seconds=600, what=f"{contender.name}: {events} events in the ledger", every=0.2)
+            ended = time.monotonic()
+            return {
+                "events/s": (events - first) / (ended - first_at),
+                "seconds with the start": ended - begun,
+                "peak MiB": meters.peak_mib(process.pid),
+                "MiB at the middle": resident[len(resident) // 2],
+                "MiB at the end": resident[-1],
+            }
+
+
+async def restart(arena: Arena, contender: Contender, *, waiting: int) -> Figures:
+    """From a start after `kill -9` to the first call for work that was in the ledger, with much more of it waiting."""
+    async with arena.vendor() as (vendor, _), arena.prepared(contender, vendor) as stage:
+        task = stage.task
+        await produce(task.kafka, task.topic, 0, waiting)
+        async with stage.started() as process:
+            await until(lambda: _committed(task, waiting), seconds=600, what="all events in the ledger", every=0.2)
+            _kill(process)
+        before = (await stats_of(vendor))["last_at"]
+        begun = time.monotonic()
+        async with stage.started() as process:
+            await until(lambda: _called_after(vendor, max(before, begun)), seconds=60, what="a call", every=0.005)
+            called = (await stats_of(vendor))["last_at"]
+            return {"first call s": called - begun, "peak MiB": meters.peak_mib(process.pid)}
+
+
+async def _offsets(task: Task) -> int:
+    admin = AIOKafkaAdminClient(bootstrap_servers=task.kafka)
+    await admin.start()
+    try:
+        found = await admin.list_consumer_group_offsets(task.group)
+    finally:
+        await admin.close()
+    return sum(max(0, one.offset) for place, one in found.items() if place.topic == task.topic)
+
+
+async def _committed(task: Task, wanted: int) -> bool:
+    return await _offsets(task) >= wanted
+
+
+async def _called_after(vendor: str, moment: float) -> bool:
+    return bool((await stats_of(vendor))["last_at"] > moment)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
