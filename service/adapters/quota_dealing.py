@@ -144,7 +144,8 @@ class DealtQuota:
         """Wait in the lane until a slot lies within the lead time; take it."""
         desk = self._desk(account, operation)
         slot = await desk.wait(account.name, lane, since)
-        self._tell_rate(operation)
+        if desk.spending.rate() != desk.told_rate:
+            self._tell_rate(operation)
         return slot
 
     async def ready(self, slot: Slot) -> bool:
@@ -183,8 +184,10 @@ class DealtQuota:
         return self._desks[key]
 
     def _tell_rate(self, operation: str) -> None:
-        slowest = min(desk.spending.rate() for (_, name), desk in self._desks.items() if name == operation)
-        self._telemetry.level("quota_rate", slowest, operation=operation)
+        desks = [desk for (_, name), desk in self._desks.items() if name == operation]
+        for desk in desks:
+            desk.told_rate = desk.spending.rate()
+        self._telemetry.level("quota_rate", min(desk.told_rate for desk in desks), operation=operation)
 
 
 @dataclass(order=True)
@@ -241,6 +244,7 @@ class _Desk:
         self.spending, self.supply = spending, supply
         self._queue, self._clock, self._lead = queue, clock, lead
         self._dealing: asyncio.Task[None] | None = None
+        self.told_rate = -1.0
 
     async def wait(self, account: str, lane: Lane, since: float) -> Slot:
         waiting = self._queue.join(account, lane, since)

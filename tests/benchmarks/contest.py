@@ -152,8 +152,8 @@ async def contest(arena: Arena, contender: Contender, *, hires: int) -> Figures:
             ours = sum(cost.values()) + time.process_time() - harness
             foreign = (meters.machine_cpu_seconds() - machine - ours) / ((ended - begun) * (os.cpu_count() or 1))
         stats = await stats_of(vendor)
-        described = stats["calls"]["DescribeExtension"]
-        assert described >= WARM_UP + hires, f"{contender.name}: {described} of {WARM_UP + hires} hires are done"
+        done = stats["calls"]["DescribeExtension"]
+        assert done >= WARM_UP + hires, f"{contender.name}: {done} of {WARM_UP + hires} hires are done"
         calls, seconds = 2 * hires, ended - begun  # reads before a send are counted apart: they are no work done
         return {
             CALLS: calls / seconds,

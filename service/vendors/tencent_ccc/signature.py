@@ -9,6 +9,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 ALGORITHM = "TC3-HMAC-SHA256"
 
@@ -23,8 +24,7 @@ def authorization(
     """
     scope = f"{_utc_date(timestamp)}/{service}/tc3_request"
     text = string_to_sign(timestamp=timestamp, scope=scope, canonical=canonical_request(headers, body))
-    key = _hmac(_hmac(_hmac(f"TC3{secret_key}".encode(), _utc_date(timestamp)), service), "tc3_request")
-    signature = _hmac(key, text).hex()
+    signature = _hmac(_signing_key(secret_key, _utc_date(timestamp), service), text).hex()
     return f"{ALGORITHM} Credential={secret_id}/{scope}, SignedHeaders={_signed_names(headers)}, Signature={signature}"
 
 
@@ -38,6 +38,12 @@ def canonical_request(headers: Mapping[str, str], body: bytes) -> str:
 def string_to_sign(*, timestamp: int, scope: str, canonical: str) -> str:
     """Algorithm, time, scope and the canonical request's digest, one per line."""
     return "\n".join((ALGORITHM, str(timestamp), scope, hashlib.sha256(canonical.encode()).hexdigest()))
+
+
+@lru_cache(maxsize=64)
+def _signing_key(secret_key: str, date: str, service: str) -> bytes:
+    """The same for all requests of an account on a day."""
+    return _hmac(_hmac(_hmac(f"TC3{secret_key}".encode(), date), service), "tc3_request")
 
 
 def _signed_names(headers: Mapping[str, str]) -> str:
