@@ -18,7 +18,9 @@ from service.application.ports import Clock, HeldBackError, Slot, SlotBook
 from service.application.telemetry import Telemetry
 from service.domain.quota import MARGIN
 
-BATCH: Final = 10  # slots taken from the ledger at once while work waits, at most a second's worth
+BATCH_SECONDS: Final = 0.5  # so long a time's slots are taken from the ledger at once while work waits
+MOST_TAKING_SECONDS: Final = 0.1  # a ledger that is slower than this for once must not delay the next slots by it
+COMMITS: Final = 2  # that pass before a request can leave: the slots', and its mark
 SET_BACK_SECONDS: Final = 5.0  # slots farther ahead than this were taken before the wall clock was set back
 GUARD_SHARE: Final = 0.75  # of the margin that must lie between a send and the one a window later
 LATE_SECONDS: Final = 0.045  # a slot is given up when its moment passed by more
@@ -58,6 +60,7 @@ class SlotSupply:
         self._passing = asyncio.Lock()
         self._granted: deque[float] = deque()
         self._last_due = self._not_before = -math.inf
+        self._taking = 0.0  # seconds that the ledger took for the last ones: earlier slots would have passed
 
     async def next(self) -> Slot:
         """The next slot that has not passed, nor gone far ahead with the wall clock set back."""
@@ -68,16 +71,18 @@ class SlotSupply:
 
     async def _next_at(self) -> float:
         now, apart = self._clock.now(), self._spending.spacing()
-        most = max(1, min(BATCH, math.floor(1.0 / apart)))
+        most = max(1, round(BATCH_SECONDS / apart))
         while self._granted:
             at = self._granted.popleft()
             if now <= at <= now + SET_BACK_SECONDS + 2 * most * apart:
                 return at
         count = min(most, max(1, self._waiting()))
-        not_before = now + max(0.0, self._not_before - self._clock.monotonic())
+        begun = self._clock.monotonic()
+        not_before = now + max(COMMITS * self._taking, self._not_before - begun)
         first = await self._ledger.reserve_slots(
             self._spending.group, self._spending.operation, count=count, spacing=apart, not_before=not_before
         )
+        self._taking = min(MOST_TAKING_SECONDS, self._clock.monotonic() - begun)
         self._granted.extend(first + apart * nth for nth in range(count))
         return self._granted.popleft()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -80,12 +81,20 @@ async def run_worker(settings: Settings, telemetry: MeteredTelemetry, *, with_ap
             place = await _open(opened, partial(open_workplace, settings, telemetry), telemetry, stopping, api)
             if place is not None:
                 opened.enter_context(front.showing(place.ledger))
+                _spare_the_collector()
                 await work(place, stopping, shutdown_seconds=settings.timing.shutdown_seconds, watchdog=watchdog)
     except LedgerLockedError as held:
         telemetry.log("error", "the ledger is held by another process", reason=str(held))
         return REFUSED
     telemetry.log("info", "stopped")
     return 0
+
+
+def _spare_the_collector() -> None:
+    """What stands by now stays: the collector need not look through it, nor come after every few hundred objects."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _listen_for_signals(stopping: Stopping, telemetry: MeteredTelemetry) -> None:
