@@ -28,6 +28,7 @@ ASK_SECONDS: Final = 0.1  # between two asks for more
 LEAST_SECONDS: Final = 0.001
 SOON_SECONDS: Final = 0.25  # a token that is free later than this is worth an ask for another
 WISHES: Final = 3
+SPARE_SHARE: Final = 0.25  # of the tokens in use, held beside them
 HANDOVER_SECONDS: Final = 0.3  # a token that is free sooner lies idle on its way to another process
 LOST_SECONDS: Final = 1.0  # who was dealt a slot and has not come for so long has gone
 EVENNESS: Final = 0.8  # of the even distance between sends, kept at least: the rest is for catching up
@@ -223,9 +224,14 @@ class TokenSupply:
                 await self._lend(wanted, excess)
 
     def _wanted(self, now: float) -> int:
-        """How many we could use at once: of the last few asks the most, as work comes in batches."""
-        busy = sum(token.dealt is not None or token.free_at > now + SOON_SECONDS for token in self._tokens.values())
-        self._wishes.append(min(self._spending.most, self._waiting() + busy))
+        """How many we could use at once, and some for what comes next, so that it need not wait until one is free.
+
+        Of the last few asks the most, as work comes in batches.
+        """
+        busy = sum(token.dealt is not None or token.free_at > now for token in self._tokens.values())
+        wanted = self._waiting() + busy
+        spare = math.ceil(wanted * SPARE_SHARE)
+        self._wishes.append(min(self._spending.most, wanted + spare))
         return max(self._wishes)
 
     def _excess(self, wanted: int) -> list[_Token]:

@@ -55,6 +55,7 @@ async def produce_paced(bootstrap_servers: str, topic: str, first: int, count: i
     await producer.start()
     produced: dict[str, float] = {}
     try:
+        await producer.partitions_for(topic)  # what it has to learn first is no part of anybody's lag
         begun = time.monotonic()
         for nth, (key, value) in enumerate(hires(first, count)):
             await asyncio.sleep(max(0.0, begun + nth / rate - time.monotonic()))
