@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from typing import Final
 
 from aiolimiter import AsyncLimiter
 
-from service.adapters.quota_dealing import DealtQuota, Spending, Waiting
+from service.adapters.quota_dealing import DealtQuota, Spending
 from service.application.ports import Clock, HeldBackError, Slot, SlotBook
 from service.application.telemetry import Telemetry
 from service.domain.quota import MARGIN
 
-BATCH_SECONDS: Final = 0.5  # so long a time's slots are taken from the ledger at once while work waits
+TAKEN_SECONDS: Final = 0.5  # so long a time's slots are taken from the ledger at once
 MOST_TAKING_SECONDS: Final = 0.1  # a ledger that is slower than this for once must not delay the next slots by it
-COMMITS: Final = 2  # that pass before a request can leave: the slots', and its mark
 SET_BACK_SECONDS: Final = 5.0  # slots farther ahead than this were taken before the wall clock was set back
 GUARD_SHARE: Final = 0.75  # of the margin that must lie between a send and the one a window later
 LATE_SECONDS: Final = 0.045  # a slot is given up when its moment passed by more
@@ -40,7 +38,7 @@ class SlotQuota(DealtQuota):
     ) -> None:
         """`margin` is the share of the quota given up for arrivals that jitter (seconds of each second)."""
         super().__init__(
-            open_supply=lambda spending, waiting: SlotSupply(spending, waiting, ledger=ledger, clock=clock),
+            open_supply=lambda spending, _: SlotSupply(spending, ledger=ledger, clock=clock),
             clock=clock,
             telemetry=telemetry,
             margin=margin,
@@ -49,18 +47,18 @@ class SlotQuota(DealtQuota):
 
 
 class SlotSupply:
-    """Takes the slots of one operation of one quota group from the ledger, some at a time."""
+    """Takes the slots of one operation of one quota group from the ledger, half a second's at a time."""
 
-    def __init__(self, spending: Spending, waiting: Waiting, *, ledger: SlotBook, clock: Clock) -> None:
+    def __init__(self, spending: Spending, *, ledger: SlotBook, clock: Clock) -> None:
         """Nothing is taken yet."""
-        self._spending, self._waiting, self._ledger, self._clock = spending, waiting, ledger, clock
+        self._spending, self._ledger, self._clock = spending, ledger, clock
         self._most = spending.most
         self._bucket = AsyncLimiter(spending.most, spending.span)
         self._noted: dict[float, float] = {}  # slot → the send noted for it
         self._passing = asyncio.Lock()
-        self._granted: deque[float] = deque()
-        self._last_due = self._not_before = -math.inf
-        self._taking = 0.0  # seconds that the ledger took for the last ones: earlier slots would have passed
+        self._upcoming = self._end = -math.inf  # of the time whose slots are ours: its next slot, and its end
+        self._dealt = self._last_due = self._not_before = -math.inf
+        self._taking = 0.0  # seconds that the ledger took for the last ones
 
     async def next(self) -> Slot:
         """The next slot that has not passed, nor gone far ahead with the wall clock set back."""
@@ -71,29 +69,32 @@ class SlotSupply:
 
     async def _next_at(self) -> float:
         now, apart = self._clock.now(), self._spending.spacing()
-        most = max(1, round(BATCH_SECONDS / apart))
-        while self._granted:
-            at = self._granted.popleft()
-            if now <= at <= now + SET_BACK_SECONDS + 2 * most * apart:
-                return at
-        count = min(most, max(1, self._waiting()))
+        most = max(1, round(TAKEN_SECONDS / apart))
+        at = max(now + self._taking, self._upcoming)
+        if at >= self._end or at > now + SET_BACK_SECONDS + 2 * most * apart:
+            at = await self._take(now, most, apart)
+        self._upcoming, self._dealt = at + apart, at
+        return at
+
+    async def _take(self, now: float, count: int, apart: float) -> float:
+        """Make a time's slots ours; the first of them. What nobody wants of them passes, as time does."""
         begun = self._clock.monotonic()
-        not_before = now + max(COMMITS * self._taking, self._not_before - begun)
+        not_before = now + max(2 * self._taking, self._not_before - begun)  # it takes as long now, and so will the mark
         first = await self._ledger.reserve_slots(
             self._spending.group, self._spending.operation, count=count, spacing=apart, not_before=not_before
         )
         self._taking = min(MOST_TAKING_SECONDS, self._clock.monotonic() - begun)
-        self._granted.extend(first + apart * nth for nth in range(count))
-        return self._granted.popleft()
+        self._end = first + (count - 0.5) * apart
+        return first
 
     def put_back(self, slot: Slot) -> None:
         """Nobody wants it: the next may have it, unless the pace has changed since."""
-        if slot.due >= self._not_before:
-            self._granted.appendleft(slot.at)
+        if slot.due >= self._not_before and slot.at == self._dealt:
+            self._upcoming = slot.at
 
     def slowed(self) -> None:
         """Those taken beforehand are too early now."""
-        self._granted.clear()
+        self._end = -math.inf
         self._not_before = max(self._clock.monotonic(), self._last_due) + self._spending.spacing()
 
     async def ready(self, slot: Slot) -> bool:
