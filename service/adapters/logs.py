@@ -112,10 +112,9 @@ def _add_own_name(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
 def _finish(logger: WrappedLogger, method: str, line: EventDict) -> str:
     """The line as text. Most have nothing in them that must not be read, and that shows on the text itself."""
     try:
-        if all(isinstance(value, PLAIN) and not names_a_secret(key) for key, value in line.items()):
-            text = _render(logger, method, line)
-            if REDACTOR.is_clean(text):
-                return text
+        text = _plain_text(line)
+        if text is not None and REDACTOR.is_clean(text):
+            return text
         return _render(logger, method, _redact(logger, method, line))
     except Exception:  # noqa: BLE001 - what can't be told must not stop what it tells of
         raise structlog.DropEvent from None
@@ -126,9 +125,23 @@ def _redact(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
     return cleaned
 
 
+def _plain_text(line: EventDict) -> str | None:
+    """The text of a line of plain values; None for one whose values have to be looked into."""
+    if not all(isinstance(value, PLAIN) and not names_a_secret(key) for key, value in line.items()):
+        return None
+    try:
+        return orjson.dumps(_in_order(line)).decode()
+    except (TypeError, ValueError):
+        return None
+
+
 def _render(_: WrappedLogger, __: str, line: EventDict) -> str:
+    return _as_json(_in_order(line))
+
+
+def _in_order(line: EventDict) -> dict[str, Any]:
     first = {name: line[name] for name in ("timestamp", "level", "event") if name in line}
-    return _as_json({**first, **line})
+    return {**first, **line}
 
 
 def _as_json(line: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import logging
 import sys
 import warnings
@@ -105,6 +106,13 @@ def test_a_secret_is_seen_through_the_escapes_of_a_plain_line(lines: Lines, secr
     register_secret(secret)
     structlog.stdlib.get_logger("cordboard").info("plain", value=f"a {secret} b")
     assert lines.one()["value"] == "a *** b"
+
+
+@pytest.mark.parametrize("beside", [2**80, "\ud800"])
+def test_a_secret_is_seen_beside_what_has_to_be_written_another_way(lines: Lines, beside: object) -> None:
+    register_secret("FAKE-höflich-密码")
+    structlog.stdlib.get_logger("cordboard").info("odd", value="a FAKE-höflich-密码 b", beside=beside)
+    assert json.loads(lines.text)["value"] == "a *** b"
 
 
 def test_an_e_mail_address_goes_from_a_plain_line(lines: Lines) -> None:
