@@ -133,7 +133,10 @@ async def contest(arena: Arena, contender: Contender, *, hires: int) -> Figures:
         async with _counting(task) as results:
             before = await results()
             await until(
-                lambda: described(vendor, WARM_UP), seconds=contender.ready_seconds, what=f"{contender.name} warm"
+                lambda: described(vendor, WARM_UP),
+                seconds=contender.ready_seconds,
+                what=f"{contender.name} warm",
+                worker=process,
             )
             told = await _settled(results)
             each = max(1, round((told - min(before, told)) / WARM_UP)) if before < told else 1
@@ -146,6 +149,7 @@ async def contest(arena: Arena, contender: Contender, *, hires: int) -> Figures:
                 lambda: _told(results, told + each * hires),
                 seconds=hires / 20 + 120,
                 what=f"{contender.name}: {hires} hires done",
+                worker=process,
             )
             ended = time.monotonic()
             cost = {name: meters.cpu_seconds(pid) - spent[name] for name, pid in pids.items() if pid is not None}
@@ -239,10 +243,19 @@ async def _answers(url: str) -> bool:
     return False
 
 
-async def until(condition: Callable[[], Any], *, seconds: float, what: str, every: float = 0.02) -> None:
-    """Wait for a condition; TimeoutError says what was awaited."""
+async def until(
+    condition: Callable[[], Any],
+    *,
+    seconds: float,
+    what: str,
+    every: float = 0.02,
+    worker: subprocess.Popen[bytes] | None = None,
+) -> None:
+    """Wait for a condition; TimeoutError says what was awaited, RuntimeError that the worker ended meanwhile."""
     give_up = time.monotonic() + seconds
     while not await condition():
+        if worker is not None and worker.poll() is not None:
+            raise RuntimeError(f"{what}: the process has ended with {worker.returncode}")
         if time.monotonic() > give_up:
             raise TimeoutError(f"not within {seconds:.0f} s: {what}")
         await asyncio.sleep(every)

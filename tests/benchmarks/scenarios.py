@@ -35,12 +35,22 @@ async def paced(arena: Arena, contender: Contender, *, rate: float, seconds: flo
     ):
         task = stage.task
         await produce(task.kafka, task.topic, 0, WARM_UP)
-        await until(lambda: described(vendor, WARM_UP), seconds=contender.ready_seconds, what=f"{contender.name} warm")
+        await until(
+            lambda: described(vendor, WARM_UP),
+            seconds=contender.ready_seconds,
+            what=f"{contender.name} warm",
+            worker=process,
+        )
         await quiet()
         cpu = meters.cpu_seconds(process.pid)
         count = round(rate * seconds)
         produced = await produce_paced(task.kafka, task.topic, WARM_UP, count, rate)
-        await until(lambda: described(vendor, WARM_UP + count), seconds=120, what=f"{contender.name}: all hires done")
+        await until(
+            lambda: described(vendor, WARM_UP + count),
+            seconds=120,
+            what=f"{contender.name}: all hires done",
+            worker=process,
+        )
         cpu = meters.cpu_seconds(process.pid) - cpu
         created = (await stats_of(vendor))["created_at"]
     slow = {one for one in produced if arena.slow_every and int(one) % arena.slow_every == 0}
@@ -60,7 +70,9 @@ async def flood(arena: Arena, contender: Contender, *, events: int) -> Figures:
         await produce(task.kafka, task.topic, 0, events)
         async with stage.started() as process:
             begun = time.monotonic()
-            await until(lambda: _committed(task, 1), seconds=60, what=f"{contender.name} has begun")
+            await until(
+                lambda: _committed(task, 1), seconds=60, what=f"{contender.name} has begun", every=0.1, worker=process
+            )
             first, first_at = await _offsets(task), time.monotonic()
             resident: list[float] = []
 
@@ -68,7 +80,9 @@ async def flood(arena: Arena, contender: Contender, *, events: int) -> Figures:
                 resident.append(meters.resident_mib(process.pid))
                 return await _committed(task, events)
 
-            await until(all_in, seconds=600, what=f"{contender.name}: {events} events in the ledger", every=0.2)
+            await until(
+                all_in, seconds=600, what=f"{contender.name}: {events} events in the ledger", every=0.2, worker=process
+            )
             ended = time.monotonic()
             return {
                 "events/s": (events - first) / (ended - first_at),
@@ -85,12 +99,24 @@ async def restart(arena: Arena, contender: Contender, *, waiting: int) -> Figure
         task = stage.task
         await produce(task.kafka, task.topic, 0, waiting)
         async with stage.started() as process:
-            await until(lambda: _committed(task, waiting), seconds=600, what="all events in the ledger", every=0.2)
+            await until(
+                lambda: _committed(task, waiting),
+                seconds=600,
+                what="all events in the ledger",
+                every=0.2,
+                worker=process,
+            )
             _kill(process)
         before = (await stats_of(vendor))["last_at"]
         begun = time.monotonic()
         async with stage.started() as process:
-            await until(lambda: _called_after(vendor, max(before, begun)), seconds=60, what="a call", every=0.005)
+            await until(
+                lambda: _called_after(vendor, max(before, begun)),
+                seconds=60,
+                what="a call",
+                every=0.005,
+                worker=process,
+            )
             called = (await stats_of(vendor))["last_at"]
             return {"first call s": called - begun, "peak MiB": meters.peak_mib(process.pid)}
 
