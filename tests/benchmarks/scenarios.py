@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from tests.benchmarks import meters
 from tests.benchmarks.contenders.task import Task
@@ -126,6 +127,8 @@ async def _offsets(task: Task) -> int:
     await admin.start()
     try:
         found = await admin.list_consumer_group_offsets(task.group)
+    except GroupCoordinatorNotAvailableError:  # nobody has asked for a group on this broker yet
+        return 0
     finally:
         await admin.close()
     return sum(max(0, one.offset) for place, one in found.items() if place.topic == task.topic)
