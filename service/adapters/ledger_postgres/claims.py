@@ -1,4 +1,4 @@
-"""Sessions, claims and holds in PostgreSQL: who may run what, and when it may be sent."""
+"""Sessions, claims and holds in PostgreSQL: who may run what."""
 
 from __future__ import annotations
 
@@ -250,14 +250,12 @@ async def _free(
             pages.append((*keys[nth], account, *place, rooms[nth].room + LOOK_PAST, nth))
     if not pages:
         return free
-    *columns, numbers = zip(*pages, strict=True)
+    *columns, _ = zip(*pages, strict=True)
     found: list[list[Any]] = [[] for _ in pages]
     for row in await connection.fetch(SELECT_DUE, now, *columns):
         found[row[-1]].append(row)
-    for page, due, nth in zip(pages, found, numbers, strict=True):
-        is_full = len(due) == rooms[nth].room + LOOK_PAST
-        key = (keys[nth], page[3])
-        free[nth][page[3]] = _leafed(turns, key, due, gate, is_full=is_full)
+    for (*_, account, _due_at, _arrival, _step_no, most, nth), due in zip(pages, found, strict=True):
+        free[nth][account] = _leafed(turns, (keys[nth], account), due, gate, is_full=len(due) == most)
     return free
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from service.adapters.ledger_postgres import state
 from service.adapters.ledger_postgres.connection import Database, Transaction
-from service.adapters.ledger_sql.grouping import Parts, names_in, names_of, union
+from service.adapters.ledger_sql.grouping import Parts, accounts_of, names_in, names_of, union
 from service.application.ports import LostClaimError, UnavailableError
 from service.domain.ledger_state import Changes, Keys, Known
 
@@ -123,7 +123,7 @@ class Writer:
         if touches - job.names:
             job.names = touches
             raise _NeedsMoreError
-        accounts = {f"account:{name}" for name in job.keys.accounts}
+        accounts = accounts_of(job.keys)
         if taken & (touches | accounts):
             return
         try:

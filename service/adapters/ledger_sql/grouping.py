@@ -90,6 +90,11 @@ def names_of(keys: Keys) -> set[str]:
     return {*keys.subjects, *keys.resources, *({"arrivals"} if keys.events else ())}
 
 
+def accounts_of(keys: Keys) -> set[str]:
+    """The names of a job's accounts: taken only where it changes what stops them."""
+    return {f"account:{name}" for name in keys.accounts}
+
+
 def names_in(known: Known) -> set[str]:
     """The subjects and resources of all that a job has been shown, and may therefore change."""
     of_commands = {name for command in known.commands for name in (command.subject, command.resource)}

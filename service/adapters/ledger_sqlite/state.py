@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from service.adapters.ledger_sql import rows
-from service.adapters.ledger_sql.grouping import Loaded, Parts, names_in, names_of, together, union
+from service.adapters.ledger_sql.grouping import Loaded, Parts, accounts_of, names_in, names_of, together, union
 from service.adapters.ledger_sqlite.sql import insert, json_list, upsert
 from service.application.ports import LostClaimError
 from service.domain.binding import Binding
@@ -100,28 +100,26 @@ def transact(connection: sqlite3.Connection, decisions: Sequence[Decision]) -> N
 def _decide(connection: sqlite3.Connection, decisions: Sequence[Decision]) -> list[Decision]:
     """Those that must wait for what the others wrote."""
     parts = Parts(load(connection, union(decision.keys for decision in decisions)))
-    fences = {decision.keys.session for decision in decisions} - {None}
-    standing = {fence for fence in fences if fence is not None and is_open(connection, fence)}
+    standing = {fence for fence in {d.keys.session for d in decisions} if fence is None or is_open(connection, fence)}
     waiting: list[Decision] = []
+    decided: list[Changes] = []
     taken: set[str] = set()
     for decision in decisions:
-        known = parts.known(decision.keys)
-        names = names_of(decision.keys) | names_in(known) | {f"account:{name}" for name in decision.keys.accounts}
-        if taken & names:
+        known, accounts = parts.known(decision.keys), accounts_of(decision.keys)
+        names = names_of(decision.keys) | names_in(known)
+        if taken & (names | accounts):
             waiting.append(decision)
             continue
         decision.changes, decision.error = None, None
-        fence = decision.keys.session
         try:
-            if fence is not None and fence not in standing:
-                raise LostClaimError(f"session {fence} has ended")
+            if decision.keys.session not in standing:
+                raise LostClaimError(f"session {decision.keys.session} has ended")
             decision.changes = decision.decide(known).numbered(parts.next_arrival)
         except Exception as error:  # noqa: BLE001 - its caller gets it, whatever it is
             decision.error = error
             continue
-        holds = {f"account:{hold.account}" for hold in decision.changes.holds}
-        taken |= holds | {name for name in names if not name.startswith("account:")}
-    decided = [decision.changes for decision in decisions if decision.changes is not None]
+        decided.append(decision.changes)
+        taken |= names | (accounts if decision.changes.holds else set())
     if decided:
         write(connection, together(decided))
     return waiting
