@@ -70,7 +70,7 @@ test-long: install kafka-jars postgres-server ## the sizes that do not fit into 
 	$(call step,long tests on a real Kafka and PostgreSQL,$(call tests,tests -m long))
 
 .PHONY: bench
-bench: $(VENV)/.bench kafka-jars bench-jars postgres-server ## Cordboard beside others, about 40 minutes; ARGS="--only throughput --rounds 1"
+bench: $(VENV)/.bench kafka-jars bench-jars postgres-server ## Cordboard beside others, about an hour; ARGS="--only throughput --rounds 1"
 	$(call step,benchmarks,$(BIN)/python -m tests.benchmarks $(ARGS))
 
 # --- the steps of `make check`, each also by itself ---------------------------------------------------------------
@@ -150,7 +150,7 @@ $(KAFKA)/.complete: tests/kafka/pom.xml
 bench-jars: $(BENCH_JAVA)/.complete
 
 $(BENCH_JAVA)/.complete: tests/benchmarks/java/pom.xml tests/benchmarks/java/ParallelConsumerContender.java
-	@.ci/need java maven
+	@.ci/need jdk maven
 	rm -rf $(BENCH_JAVA)
 	mvn -B -q -ntp -Dstyle.color=never -f tests/benchmarks/java/pom.xml dependency:copy-dependencies \
 		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(BENCH_JAVA)/jars
