@@ -1,4 +1,4 @@
-"""DBOS: its own Kafka consumer starts a workflow of two steps for each record. Its faster form: synchronous."""
+"""DBOS: its own Kafka consumer starts a workflow of two steps for each record. Synchronous."""
 
 from __future__ import annotations
 
