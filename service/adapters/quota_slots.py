@@ -1,7 +1,7 @@
 """The quota of this process alone: absolute slots taken from the ledger, guarded by a token bucket.
 
-Slots do the pacing and survive restarts (the ledger remembers the last one granted). aiolimiter's bucket and a log
-of the last sends stand behind them, so that a busy loop can't push more than the quota into one window.
+Slots do the pacing and survive restarts (the ledger remembers up to when they were taken). aiolimiter's bucket and a
+log of the last sends stand behind them, so that a busy loop can't push more than the quota into one window.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import orjson
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 SDK_APP_ID = 1400000000
 CONCURRENCY = 100
@@ -34,6 +35,23 @@ class Task:
     def parse(cls, text: str) -> Self:
         """Read back what :meth:`dump` gave."""
         return cls(**orjson.loads(text))
+
+
+def consumer_of(task: Task) -> AIOKafkaConsumer:
+    """Reads the hires; whoever reads commits."""
+    return AIOKafkaConsumer(
+        task.topic,
+        bootstrap_servers=task.kafka,
+        group_id=task.group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        session_timeout_ms=6_000,
+    )
+
+
+def producer_of(task: Task) -> AIOKafkaProducer:
+    """Writes the results."""
+    return AIOKafkaProducer(bootstrap_servers=task.kafka, linger_ms=2, enable_idempotence=True)
 
 
 def calls_of(hire: Mapping[str, Any]) -> list[tuple[str, bytes]]:

@@ -9,22 +9,13 @@ from typing import Any
 import aiohttp
 import orjson
 import procrastinate
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from tests.benchmarks.contenders.task import CONCURRENCY, Task, calls_of, until_told
+from tests.benchmarks.contenders.task import CONCURRENCY, Task, calls_of, consumer_of, producer_of, until_told
 
 
 async def run(task: Task) -> None:
     """Work until told to stop."""
-    consumer = AIOKafkaConsumer(
-        task.topic,
-        bootstrap_servers=task.kafka,
-        group_id=task.group,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        session_timeout_ms=6_000,
-    )
-    producer = AIOKafkaProducer(bootstrap_servers=task.kafka, linger_ms=2, enable_idempotence=True)
+    consumer, producer = consumer_of(task), producer_of(task)
     app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=task.database, max_size=20))
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONCURRENCY)) as session:
 
