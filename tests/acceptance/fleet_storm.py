@@ -2,7 +2,6 @@
 
 import random
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import pytest
 
 from tests.acceptance.aftermath import gather
 from tests.acceptance.oracle import Evidence, judge
-from tests.acceptance.replicas import Replicas, until_moment
+from tests.acceptance.replicas import Held, Replicas
 from tests.acceptance.scene import Scene
 from tests.acceptance.spoiling import unseen
 from tests.acceptance.storm import SESSION_SECONDS, Load, fleet_settings, make_load, sandbox_settings
@@ -42,18 +41,16 @@ class FleetStorm:
 
     async def amid_work(self) -> None:
         """Bring the next part of the load, and return at a moment amid the work on it."""
-        seen = self.scene.arrivals
+        seen, begun = self.scene.arrivals, self.chance.randrange(1, 12)
         await self.wave()
-        await self.scene.until(lambda: self.scene.arrivals > seen + 10, seconds=30, what="a wave being worked on")
-        await until_moment(time.monotonic() + self.chance.uniform(0.0, 0.4))
+        await self.scene.until(lambda: self.scene.arrivals >= seen + begun, seconds=30, what="a wave being worked on")
 
-    async def somebody_amid_calls(self) -> int:
-        """As `amid_work`, but of one replica, which as a rule has a call marked as sent and without outcome."""
-        replica = self.chance.randrange(REPLICAS)
-        await self.fleet.ready(replica)
+    async def stop_one_amid_calls(self) -> Held:
+        """Bring the next part of the load, and make a replica stand still (SIGSTOP) amid a call of its own."""
+        for replica in range(REPLICAS):
+            await self.fleet.ready(replica)
         await self.amid_work()
-        await self.fleet.sending(replica, seconds=2.0)
-        return replica
+        return await self.fleet.freeze_amid_call(self.chance)
 
     async def calm(self, seconds: float) -> Evidence:
         """Bring what is left of the load, wait for quiet, and gather what there is to judge."""

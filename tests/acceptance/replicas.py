@@ -1,6 +1,7 @@
 """Replicas that share a ledger in PostgreSQL: started, killed, frozen and stopped, and what they had under way then."""
 
 import asyncio
+import random
 import signal
 import subprocess
 import time
@@ -17,9 +18,9 @@ SELECT s.fence, c.id, c.epoch, c.attempts, c.state FROM sessions AS s LEFT JOIN 
     ON c.owner = s.fence AND c.state IN ('pending', 'waiting', 'in_flight', 'in_doubt')
 WHERE s.fence = (SELECT max(fence) FROM sessions WHERE owner LIKE '%:' || $1::text)
 """
-IS_SENDING = """
-SELECT EXISTS (SELECT 1 FROM sessions AS s JOIN commands AS c ON c.owner = s.fence AND c.state = 'in_flight'
-               WHERE s.ended_at IS NULL AND s.owner LIKE '%:' || $1::text)
+SENDING = """
+SELECT DISTINCT s.owner FROM sessions AS s JOIN commands AS c ON c.owner = s.fence AND c.state = 'in_flight'
+WHERE s.ended_at IS NULL
 """
 STANDS = """
 SELECT EXISTS (SELECT 1 FROM sessions WHERE ended_at IS NULL AND owner LIKE '%:' || $1::text
@@ -45,11 +46,6 @@ class Held:
     """None if it had not opened its session yet."""
     marked: Sequence[Attempt]
     claimed: int
-
-    @property
-    def is_hit(self) -> bool:
-        """Whether work was under way."""
-        return bool(self.marked) or self.claimed > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +89,9 @@ class Replicas:
         ((stands,),) = await self.rows(STANDS, str(self.workers[replica].pid))
         return bool(stands)
 
-    async def kill(self, replica: int) -> Held:
-        """SIGKILL a replica; what it had under way. Its place is free for another start."""
-        worker = self.workers.pop(replica)
-        await self.scene.kill_worker(worker)
-        return await self._held_by(replica, worker)
+    async def kill(self, replica: int) -> None:
+        """SIGKILL a replica. Its place is free for another start."""
+        await self.scene.kill_worker(self.workers.pop(replica))
 
     async def freeze(self, replica: int) -> Held:
         """SIGSTOP a replica; what it has under way."""
@@ -115,17 +109,23 @@ class Replicas:
         assert code == 0, f"replica {replica} stopped with {code}\n{self.scene.log_text[-3000:]}"
         return time.monotonic() - begun
 
-    async def sending(self, replica: int, *, seconds: float) -> None:
-        """Return while a replica has a call marked as sent and without outcome; at last when the time is over."""
-        pid, give_up = str(self.workers[replica].pid), time.monotonic() + seconds
-        connection = await asyncpg.connect(self.scene.database)
-        try:
-            while not await connection.fetchval(IS_SENDING, pid):
-                if time.monotonic() > give_up:
-                    return
-                await asyncio.sleep(0.02)
-        finally:
-            await connection.close()
+    async def freeze_amid_call(self, chance: random.Random, *, seconds: float = 10.0) -> Held:
+        """SIGSTOP any replica that has a call marked as sent and without outcome.
+
+        A call seen to be under way may be over by the time the signal comes: then the replica goes on, and another
+        is tried.
+        """
+        give_up = time.monotonic() + seconds
+        while time.monotonic() < give_up:
+            sending = {int(owner.rpartition(":")[2]) for (owner,) in await self.rows(SENDING)}
+            for replica in chance.sample(sorted(self.workers), len(self.workers)):
+                if self.workers[replica].pid not in sending:
+                    continue
+                held = await self.freeze(replica)
+                if held.marked:
+                    return held
+                self.wake(replica)
+        raise AssertionError(f"no replica had a call under way for {seconds} seconds: nothing would be shown")
 
     async def rows(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
         """Ask the ledger."""

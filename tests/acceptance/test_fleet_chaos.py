@@ -43,27 +43,23 @@ async def test_replicas_that_are_killed_lose_and_double_nothing_and_the_others_t
         losses = [await _kill_one(storm) for _ in range(kills)]
         evidence = await storm.calm(90)
         taken = [await storm.fleet.take_over_of(loss) for loss in losses if loss.fence is not None]
-    hits = sum(loss.is_hit for loss in losses)
     doubts = [one.doubt_seconds for one in taken if one.doubt_seconds is not None]
     figures = {
         "kills": kills,
-        "kills that hit work in flight": hits,
-        "kills that hit a call marked as sent": sum(bool(loss.marked) for loss in losses),
         "calls marked and without outcome at kills": sum(len(loss.marked) for loss in losses),
         "kill to the end of its session": spread([one.session_seconds for one in taken]),
         "kill to its last call in doubt": spread(doubts),
         "seconds": round(time.monotonic() - begun, 1),
     }
     hold_up(evidence, capsys, "E6 replicas killed", figures)
-    assert hits >= 0.6 * kills, "too few kills hit work in flight to show anything"
     assert max(doubts) <= TAKEOVER_SECONDS
 
 
 async def _kill_one(storm: FleetStorm) -> Held:
     """A random replica dies amid the work on a wave, and is started again."""
-    replica = await storm.somebody_amid_calls()
-    loss = await storm.fleet.kill(replica)
-    storm.fleet.launch(replica)
+    loss = await storm.stop_one_amid_calls()
+    await storm.fleet.kill(loss.replica)
+    storm.fleet.launch(loss.replica)
     await until_moment(time.monotonic() + storm.chance.uniform(0.0, 1.5))
     return loss
 
@@ -111,7 +107,6 @@ async def test_a_replica_frozen_for_twice_its_session_writes_no_stale_outcome_an
     late = [(one.woke_at, entry) for one in frozen for entry in _sent_late(evidence, one)]
     figures = {
         "freezes": freezes,
-        "freezes that hit work in flight": sum(one.held.is_hit for one in frozen),
         "calls marked and without outcome at freezes": sum(len(one.held.marked) for one in frozen),
         "of them taken over before it woke up": sum(len(one.taken_over) for one in frozen),
         "outcomes that came too late and were dropped": dropped,
@@ -127,15 +122,14 @@ async def test_a_replica_frozen_for_twice_its_session_writes_no_stale_outcome_an
 
 async def _freeze_one(storm: FleetStorm) -> Frozen:
     """A random replica stands still for twice its session amid work, and more work comes meanwhile."""
-    replica = await storm.somebody_amid_calls()
+    held = await storm.stop_one_amid_calls()
     begun = time.monotonic()
-    held = await storm.fleet.freeze(replica)
     await storm.wave()
     await until_moment(begun + 2 * FROZEN_SESSION_SECONDS)
     marked = set(held.marked)
     taken_over = {row[:3]: row for row in await _standing(storm.fleet, held) if row[:3] in marked}
     woke_at = time.time()
-    storm.fleet.wake(replica)
+    storm.fleet.wake(held.replica)
     await until_moment(time.monotonic() + storm.chance.uniform(0.5, 1.5))
     return Frozen(held=held, woke_at=woke_at, taken_over=taken_over)
 
