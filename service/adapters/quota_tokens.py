@@ -29,6 +29,7 @@ LEAST_SECONDS: Final = 0.001
 SOON_SECONDS: Final = 0.25  # a token that is free later than this is worth an ask for another
 WISHES: Final = 3
 SPARE_SHARE: Final = 0.25  # of the tokens in use, held beside them
+LEAST_SPARE_SHARE: Final = 0.05  # of all tokens there are: a pace that begins need not ask for each
 HANDOVER_SECONDS: Final = 0.3  # a token that is free sooner lies idle on its way to another process
 LOST_SECONDS: Final = 1.0  # who was dealt a slot and has not come for so long has gone
 EVENNESS: Final = 0.8  # of the even distance between sends, kept at least: the rest is for catching up
@@ -230,7 +231,7 @@ class TokenSupply:
         """
         busy = sum(token.dealt is not None or token.free_at > now for token in self._tokens.values())
         wanted = self._waiting() + busy
-        spare = math.ceil(wanted * SPARE_SHARE)
+        spare = math.ceil(max(wanted * SPARE_SHARE, self._spending.most * LEAST_SPARE_SHARE)) if wanted else 0
         self._wishes.append(min(self._spending.most, wanted + spare))
         return max(self._wishes)
 

@@ -52,6 +52,7 @@ from service.domain.settling import SettlingPolicy
 AHEAD_SECONDS: Final = 2.0  # how much work per operation is looked at before its slot comes
 READ_ROOM: Final = 200  # commands that only read share calls, so many may wait at once
 MOST_IN_FLIGHT: Final = 2000
+REST_SHARE: Final = 3.0  # between two claims, of what the last one took: who claims alone is quick, a fleet takes turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ class Execution:
     ) -> None:
         """Everything it needs, as ports.
 
-        Between two claims `gather_seconds` pass, so that what ends meanwhile is followed by one claim, and by one read.
+        Between two claims as much time passes as they are worth, at most `gather_seconds`: what ends meanwhile is
+        followed by one claim, and by one read.
         """
         self._gather = gather_seconds
         self._ledger = ledger
@@ -158,8 +160,9 @@ class Execution:
             self._telemetry.log("warning", "commands are handed back by the next start", reason=str(away))
 
     async def _round(self) -> None:
+        begun = self._clock.monotonic()
         claimed = await self.run_once()
-        await self._clock.sleep(self._gather)
+        await self._clock.sleep(min(self._gather, REST_SHARE * (self._clock.monotonic() - begun)))
         if claimed == 0:
             await self._changed()
 

@@ -33,8 +33,9 @@ DOUBTS_ARE_SETTLED: Final = True
 FACTS: Final = frozenset({"crm.number.approved.v1", "crm.number.refused.v1"})
 FOREIGN: Final = "other@example.com"
 APPLY: Final = "tencent_ccc.CreateOwnNumberApply"
-BETWEEN_LIVES: Final = 0.05
-"""How late a request may leave after its slot, seconds: the next process does not know of it, and keeps to the slots.
+BETWEEN_LIVES: Final = 0.3
+"""How late a request may leave after its slot, seconds, with one slot between two at these rates: the next process does
+not know of it, and keeps to the slots.
 
 A real process needs a second to start, so that no window reaches from one to the next; here some start at once.
 """

@@ -65,10 +65,10 @@ class Tokens:
             now, changed = await connection.fetchrow(SELECT_NOW_AND_RATE, *key) or (0.0, None)
             in_force = rate if changed is None else changed
             most, span = window(in_force)
-            before = await _load(connection, key, most, span, now)
+            stored, before = await _load(connection, key, most, span, now)
             wish = Wish(owner=owner, wanted=wanted, returned={n: now + free for n, free in returned.items()})
             after, share = lend(before, wish, gap=gap * span, now=now)
-            await _store(connection, key, before, after)
+            await _store(connection, key, stored, after)
             mine = [LentToken(number=t.number, free_in=t.free_at - now, lasts=t.until - now) for t in after.of(owner)]
             return Lent(tokens=tuple(mine), share=share, rate=in_force)
 
@@ -87,8 +87,10 @@ class Tokens:
         await self._database.transaction(work)
 
 
-async def _load(connection: Connection, key: tuple[str, str], most: int, span: float, now: float) -> Counter:
-    """The quota as it stands; tokens that it was given since are cold, those it lost are no more."""
+async def _load(
+    connection: Connection, key: tuple[str, str], most: int, span: float, now: float
+) -> tuple[frozenset[Token], Counter]:
+    """What is stored, and the quota as it stands: tokens that it was given since are cold, those it lost are no more."""
     rows = await connection.fetch(SELECT_TOKENS, *key)
     tokens = [Token(number=row[0], free_at=row[1], owner=row[2], until=row[3]) for row in rows]
     if len(tokens) > most:
@@ -96,14 +98,14 @@ async def _load(connection: Connection, key: tuple[str, str], most: int, span: f
     asks = [Ask(owner=row[0], wanted=row[1], at=row[2]) for row in await connection.fetch(SELECT_ASKS, *key)]
     known = {token.number for token in tokens}
     added = [token for token in cold(most, span, now) if token.number not in known]
-    return Counter(tokens=(*(t for t in tokens if t.number < most), *added), asks=tuple(asks))
+    counter = Counter(tokens=(*(t for t in tokens if t.number < most), *added), asks=tuple(asks))
+    return frozenset(tokens), counter
 
 
-async def _store(connection: Connection, key: tuple[str, str], before: Counter, after: Counter) -> None:
-    kept = set(before.tokens)
-    changed: Sequence[Token] = [token for token in after.tokens if token not in kept]
-    if len(kept) != len(after.tokens) or changed:
-        columns = zip(*((t.number, t.free_at, t.owner, t.until) for t in after.tokens), strict=True)
+async def _store(connection: Connection, key: tuple[str, str], stored: frozenset[Token], after: Counter) -> None:
+    changed: Sequence[Token] = [token for token in after.tokens if token not in stored]
+    if changed:
+        columns = zip(*((t.number, t.free_at, t.owner, t.until) for t in changed), strict=True)
         await connection.execute(UPSERT_TOKENS, *key, *columns)
     await connection.execute(DELETE_ASKS, *key)
     if after.asks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
+from service.domain.command import CommandState
 from service.domain.ledger_state import Changes
 
 LONGEST_WAIT = 1.0  # seconds a subscriber waits before it looks by itself
@@ -13,7 +14,8 @@ TOPICS = ("commands", "outbox")
 
 def touched_by(changes: Changes) -> Iterable[str]:
     """The topics that a transaction's changes touch."""
-    if changes.commands or changes.holds:  # a hold that is released frees work
+    sent_only = all(command.state is CommandState.IN_FLIGHT for command in changes.commands)
+    if not sent_only or changes.holds:  # what ends lets others begin, and a hold that is released frees work
         yield "commands"
     if changes.outbox:
         yield "outbox"
