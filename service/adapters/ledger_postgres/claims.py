@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from service.adapters.ledger_postgres.connection import Connection, Transaction
 from service.adapters.ledger_postgres.sql import NOW
-from service.adapters.ledger_postgres.state import SELECT_PLANS, load_bindings, lock, standing
+from service.adapters.ledger_postgres.state import bindings_of
 from service.adapters.ledger_sql import rows
 from service.adapters.ledger_sql.gate import START, Gate, RoomKey, Turns, place_of, room_key, take_in_turn
 from service.application.ports import Claim, ClaimRoom, SessionEndedError
@@ -47,11 +47,12 @@ SELECT {rows.COMMAND} FROM commands AS c
 WHERE state = 'in_flight' AND NOT EXISTS (SELECT 1 FROM sessions AS s WHERE s.fence = c.owner AND s.ended_at IS NULL)
 ORDER BY order_at, arrival, step_no, id
 """  # noqa: S608
-# The accounts that have anything waiting in each room, by hops through the index.
-SELECT_ACCOUNTS = f"""
+# What a claim has to know first: whether the session stands, the holds that do, and the accounts that have anything
+# waiting in each room, by hops through the index.
+LOOK_AROUND = f"""
 WITH RECURSIVE hops AS (
     SELECT r.nth, r.quota_group, r.operation, r.lane, ''::text COLLATE "C" AS account
-    FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS r(quota_group, operation, lane, nth)
+    FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS r(quota_group, operation, lane, nth)
     UNION ALL
     SELECT h.nth, h.quota_group, h.operation, h.lane, (
         SELECT c.account FROM commands AS c
@@ -59,8 +60,12 @@ WITH RECURSIVE hops AS (
             AND c.account > h.account
         ORDER BY c.account LIMIT 1
     ) FROM hops AS h WHERE h.account IS NOT NULL
+), own AS MATERIALIZED (
+    SELECT fence FROM sessions WHERE fence = $1 AND ended_at IS NULL FOR KEY SHARE
 )
-SELECT nth - 1, account FROM hops WHERE account <> '' ORDER BY nth, account
+SELECT pg_current_xact_id()::text, EXISTS (SELECT 1 FROM own),
+    ARRAY(SELECT ROW({rows.HOLD}) FROM holds WHERE released_at IS NULL ORDER BY id),
+    ARRAY(SELECT ROW(nth - 1, account) FROM hops WHERE account <> '' ORDER BY nth, account)
 """  # noqa: S608
 # Unfinished work `b` stands in the way of `c` while it is busy, or is an earlier step of the same plan, or belongs
 # to another plan that has begun or comes earlier (and is effective). A plan that has begun waits for no other plan
@@ -113,11 +118,14 @@ LOCK_CHOSEN = "SELECT id FROM commands WHERE id = ANY($1::text[]) ORDER BY id FO
 TAKE = f"""
 WITH chosen AS MATERIALIZED (
     SELECT c.id AS free FROM commands AS c WHERE c.id = ANY($2::text[]) AND NOT {IN_THE_WAY}
+), taken AS (
+    UPDATE commands AS c SET owner = $3, claims = claims + 1
+    FROM chosen WHERE c.id = chosen.free AND {WAITS} AND due_at <= $1 RETURNING {rows.COMMAND}
 )
-UPDATE commands AS c SET owner = $3, claims = claims + 1
-FROM chosen WHERE c.id = chosen.free AND {WAITS} AND due_at <= $1 RETURNING {rows.COMMAND}
+SELECT ARRAY(SELECT ROW(taken.*) FROM taken),
+    ARRAY(SELECT ROW({rows.PLAN}) FROM plans WHERE id IN (SELECT plan_id FROM taken)),
+    ARRAY({bindings_of("ANY(ARRAY(SELECT subject FROM taken))")})
 """  # noqa: S608
-SELECT_STANDING = f"SELECT {rows.HOLD} FROM holds WHERE released_at IS NULL ORDER BY id"  # noqa: S608
 # Unfinished probes that time makes runnable, each with whether something stands in its way.
 SELECT_PROBES = f"""
 SELECT {rows.COMMAND}, {IN_THE_WAY} FROM commands AS c
@@ -148,7 +156,6 @@ def affected(status: str) -> int:
 async def open_session(transaction: Transaction, owner: str, seconds: float) -> Session:
     """End the owner's session before it, and those whose time is over; start anew."""
     connection = transaction.connection
-    await lock(transaction, CLAIMS)
     former = [row[0] for row in await connection.fetch(END_FORMER, owner)]
     expired = [row[0] for row in await connection.fetch(END_EXPIRED)]
     await connection.execute(FREE_CLAIMED, former + expired)
@@ -195,14 +202,17 @@ async def regroup(connection: Connection, groups: Mapping[str, str]) -> int:
 async def claim(
     transaction: Transaction, turns: Turns, session: Session, now: float, rooms: Sequence[ClaimRoom]
 ) -> list[Claim]:
-    """Fill the rooms one after another; raises SessionEndedError."""
-    await lock(transaction, CLAIMS)
-    if not await standing(transaction, [session.fence]):
-        raise SessionEndedError(session)
+    """Fill the rooms one after another, as the holder of CLAIMS; raises SessionEndedError."""
     connection = transaction.connection
     rooms = [room for room in rooms if room.room > 0]
-    gate, probes = await _open_gate(connection, now)
-    free = await _free(connection, turns, gate, now, rooms)
+    keys = [room_key(room) for room in rooms]
+    found = await connection.fetchrow(LOOK_AROUND, session.fence, *([key[part] for key in keys] for part in range(3)))
+    assert found is not None, "a SELECT without FROM has one row"  # noqa: S101
+    transaction.xid, stands, holds, waiting = found
+    if not stands:
+        raise SessionEndedError(session)
+    gate, probes = await _open_gate(connection, [rows.hold(row) for row in holds], now)
+    free = await _free(connection, turns, gate, now, [(nth, rooms[nth], account) for nth, account in waiting])
     probes = [probe for probe in probes if _is_due(probe, now)]
     chosen: list[Command] = []
     busy: set[str] = set()
@@ -221,11 +231,11 @@ async def _take(connection: Connection, session: Session, now: float, chosen: Se
     if not chosen:
         return []
     locked = [row[0] for row in await connection.fetch(LOCK_CHOSEN, [command.id for command in chosen])]
-    found = await connection.fetch(TAKE, now, locked, session.fence)
-    taken = {row[0]: rows.command(row) for row in found}
-    plans = await connection.fetch(SELECT_PLANS, sorted({command.plan_id for command in taken.values()}))
-    by_id = {row[0]: rows.plan(row) for row in plans}
-    known = Known(bindings=tuple(await load_bindings(connection, {c.subject for c in taken.values()}, ())))
+    found = await connection.fetchrow(TAKE, now, locked, session.fence)
+    assert found is not None, "a SELECT without FROM has one row"  # noqa: S101
+    taken = {row[0]: rows.command(row) for row in found[0]}
+    by_id = {row[0]: rows.plan(row) for row in found[1]}
+    known = Known(bindings=tuple(rows.binding(row) for row in found[2]))
     return [
         Claim(command=command, plan=by_id[command.plan_id], binding=known.binding_of(command.subject))
         for command in (taken[one.id] for one in chosen if one.id in taken)
@@ -233,29 +243,28 @@ async def _take(connection: Connection, session: Session, now: float, chosen: Se
 
 
 async def _free(
-    connection: Connection, turns: Turns, gate: Gate, now: float, rooms: Sequence[ClaimRoom]
+    connection: Connection, turns: Turns, gate: Gate, now: float, queues: Sequence[tuple[int, ClaimRoom, str]]
 ) -> dict[int, dict[str, Iterator[Command]]]:
     """By room its accounts, each with its due commands that no work stands in the way of, oldest first, up to a page.
 
-    Of what is stopped as a whole nothing is read; probes come by their ids.
+    `queues` are the rooms' numbers, the rooms, and the accounts that have anything waiting in them. Of what is stopped
+    as a whole nothing is read; probes come by their ids.
     """
-    keys = [room_key(room) for room in rooms]
-    waiting = await connection.fetch(SELECT_ACCOUNTS, *([key[part] for key in keys] for part in range(3)))
     free: dict[int, dict[str, Iterator[Command]]] = defaultdict(dict)
     pages: list[tuple[Any, ...]] = []
-    for nth, account in waiting:
+    for nth, room, account in queues:
         free[nth][account] = iter(())
-        if not gate.shuts(account, rooms[nth].operation):
-            place = turns.places.pop((keys[nth], account), START)
-            pages.append((*keys[nth], account, *place, rooms[nth].room + LOOK_PAST, nth))
+        if not gate.shuts(account, room.operation):
+            place = turns.places.pop((room_key(room), account), START)
+            pages.append((*room_key(room), account, *place, room.room + LOOK_PAST, nth))
     if not pages:
         return free
     *columns, _ = zip(*pages, strict=True)
     found: list[list[Any]] = [[] for _ in pages]
     for row in await connection.fetch(SELECT_DUE, now, *columns):
         found[row[-1]].append(row)
-    for (*_, account, _due_at, _arrival, _step_no, most, nth), due in zip(pages, found, strict=True):
-        free[nth][account] = _leafed(turns, (keys[nth], account), due, gate, is_full=len(due) == most)
+    for (*key, account, _due_at, _arrival, _step_no, most, nth), due in zip(pages, found, strict=True):
+        free[nth][account] = _leafed(turns, ((key[0], key[1], key[2]), account), due, gate, is_full=len(due) == most)
     return free
 
 
@@ -276,13 +285,12 @@ def _is_due(probe: Command, now: float) -> bool:
     return claimable and probe.due_at is not None and probe.due_at <= now
 
 
-async def _open_gate(connection: Connection, now: float) -> tuple[Gate, list[Command]]:
+async def _open_gate(connection: Connection, holds: Sequence[Hold], now: float) -> tuple[Gate, list[Command]]:
     """The gate as it stands before anything is claimed, and the probes that nothing stands in the way of.
 
     A probe is lost when it has ended, or can't be claimed in time because something stands in its way. Nothing is
     let through in its place while anything of the hold's scope is under way.
     """
-    holds = [rows.hold(row) for row in await connection.fetch(SELECT_STANDING)]
     gate = Gate(probes=frozenset(hold.probe for hold in holds if hold.probe is not None))
     if not holds:
         return gate, []

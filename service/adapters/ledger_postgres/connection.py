@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -19,6 +20,14 @@ else:
     Connection = Pool = Any
 
 T = TypeVar("T")
+
+# Names are locked in the order of their hashes: two transactions that need some of the same ones can't wait for each
+# other. Row locks alone would not do: a plan that another transaction is about to insert has no row yet.
+BEGIN_LOCKED: Final = """
+BEGIN;
+SELECT count(pg_advisory_xact_lock(k))
+FROM (SELECT k FROM unnest('{%s}'::bigint[]) AS t(k) ORDER BY k OFFSET 0) AS keys
+"""
 
 CONNECT_SECONDS: Final = 5.0
 COMMAND_SECONDS: Final = 15.0  # without an answer for so long the line is taken as dead (half open)
@@ -51,6 +60,11 @@ class Transaction:
 
     connection: Connection
     xid: str | None = None
+
+
+def lock_key(name: str) -> int:
+    """A name as PostgreSQL's advisory locks take it: 64 bits of its hash."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True)
 
 
 def translated(error: Exception) -> Exception:
@@ -139,15 +153,16 @@ class Database:
         except AWAY as error:
             raise translated(error) from error
 
-    async def transaction(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Do the work in one transaction; its result, once it is on disk.
+    async def transaction(self, work: Callable[[Transaction], Awaitable[T]], names: Iterable[str] = ()) -> T:
+        """Do the work in one transaction, once nobody else holds the names; its result, once it is on disk.
 
         UnavailableError means that nothing was written; UncertainError that this could not be found out.
         """
         async with self.connection() as connection:
             transaction = Transaction(connection)
-            await connection.execute("BEGIN")
+            keys = ",".join(str(lock_key(name)) for name in names)
             try:
+                await connection.execute(BEGIN_LOCKED % keys if keys else "BEGIN")
                 result = await work(transaction)
             except BaseException:
                 with suppress(*AWAY):  # a connection that is lost has rolled back by itself

@@ -83,7 +83,9 @@ class PostgresLedger:
     async def open_session(self, owner: str, now: float) -> Session:  # noqa: ARG002 - times are the server's
         """Start this process's own session; the owner's session before it and those whose time is over end."""
         seconds = self._session_seconds
-        self._session = await self._database.transaction(lambda t: claims.open_session(t, owner, seconds))
+        self._session = await self._database.transaction(
+            lambda t: claims.open_session(t, owner, seconds), claims.CLAIMS
+        )
         self._commands_touched()
         return self._session
 
@@ -111,7 +113,9 @@ class PostgresLedger:
 
     async def claim(self, session: Session, now: float, rooms: Sequence[ClaimRoom]) -> Sequence[Claim]:
         """Take due commands, oldest first; raises SessionEndedError."""
-        return await self._database.transaction(lambda t: claims.claim(t, self._turns, session, now, rooms))
+        return await self._database.transaction(
+            lambda t: claims.claim(t, self._turns, session, now, rooms), claims.CLAIMS
+        )
 
     async def release(self, session: Session, command_ids: Sequence[str]) -> None:
         """Hand back claimed commands that were not marked; others are left as they are."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
 from typing import Any, Final, TypeVar
 
 from service.adapters.ledger_sql.rows import Row
@@ -17,6 +19,7 @@ WHOLE: Final = frozenset(
 )  # fmt: skip
 LARGE: Final = frozenset({'"offset"', "order_revision", "order_at", "arrival", "owner", "applied_at"})
 BYTES: Final = frozenset({"event_key", '"key"', "value"})
+PLACE: Final = re.compile(r"\$(\d+)")
 NOW: Final = "extract(epoch FROM clock_timestamp())::double precision"
 """The server's clock: the one that a fleet agrees on."""
 
@@ -32,24 +35,46 @@ def type_of(column: str) -> str:
     return "double precision" if column.endswith(("_at", "_seconds")) or column == "at" else "text"
 
 
-def insert(table: str, columns: str, *more: tuple[str, str]) -> str:
-    """An INSERT of many rows, an array a column; `more` are further columns, each with the expression that fills it."""
+def insert(table: str, columns: str, *more: tuple[str, str], aside: Sequence[str] = ()) -> str:
+    """An INSERT of many rows, an array a column.
+
+    `more` are further columns, each with the expression that fills it; `aside` are names and types of what comes with
+    the rows for such an expression, and is no column.
+    """
     names = columns.split(", ")
-    arrays = ", ".join(f"${n}::{type_of(name)}[]" for n, name in enumerate(names, start=1))
+    types = [*map(type_of, names), *(one.partition(" ")[2] for one in aside)]
+    arrays = ", ".join(f"${n}::{type_}[]" for n, type_ in enumerate(types, start=1))
+    columns_in = ", ".join([*names, *(one.partition(" ")[0] for one in aside)])
     extra = "".join(f", {name}" for name, _ in more)
-    values = "".join(f", {expression}" for _, expression in more)
+    values = ", ".join([*(f"r.{name}" for name in names), *(expression for _, expression in more)])
     return (
         f"INSERT INTO {table} ({columns}{extra}) "  # noqa: S608  constants of this package
-        f"SELECT r.*{values} FROM unnest({arrays}) AS r({columns})"
+        f"SELECT {values} FROM unnest({arrays}) AS r({columns_in})"
     )
 
 
-def upsert(table: str, columns: str, key: str, *more: tuple[str, str]) -> str:
+def upsert(table: str, columns: str, key: str, *more: tuple[str, str], aside: Sequence[str] = ()) -> str:
     """The same, replacing rows of the same key."""
     keys = key.split(", ")
     names = [*columns.split(", "), *(name for name, _ in more)]
     news = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
-    return f"{insert(table, columns, *more)} ON CONFLICT ({key}) DO UPDATE SET {news}"
+    return f"{insert(table, columns, *more, aside=aside)} ON CONFLICT ({key}) DO UPDATE SET {news}"
+
+
+@cache
+def as_one(statements: tuple[str, ...]) -> str:
+    """Statements that write, as one that runs them all: their arguments follow one another."""
+    if len(statements) == 1:
+        return statements[0]
+    parts, before = [], 0
+    for nth, statement in enumerate(statements):
+        parts.append(f"w{nth} AS ({PLACE.sub(partial(_moved, before), statement)})")
+        before += max(int(place) for place in PLACE.findall(statement))
+    return f"WITH {', '.join(parts)} SELECT"
+
+
+def _moved(by: int, place: re.Match[str]) -> str:
+    return f"${int(place[1]) + by}"
 
 
 def arrays(row: Callable[[T], Row], values: Iterable[T]) -> list[Sequence[Any]]:

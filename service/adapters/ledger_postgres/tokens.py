@@ -90,7 +90,7 @@ class Tokens:
 async def _load(
     connection: Connection, key: tuple[str, str], most: int, span: float, now: float
 ) -> tuple[frozenset[Token], Counter]:
-    """What is stored, and the quota as it stands: tokens that it was given since are cold, those it lost are no more."""
+    """What is stored, and the quota as it stands: tokens it was given since are cold, those it lost are no more."""
     rows = await connection.fetch(SELECT_TOKENS, *key)
     tokens = [Token(number=row[0], free_at=row[1], owner=row[2], until=row[3]) for row in rows]
     if len(tokens) > most:

@@ -95,16 +95,17 @@ class Writer:
     async def _transaction(self, jobs: Sequence[_Job]) -> None:
         while True:
             try:
-                await self._database.transaction(lambda transaction: self._work(transaction, jobs))
+                names = set[str]().union(*(job.names for job in jobs))
+                await self._database.transaction(lambda transaction: self._work(transaction, jobs), names)
                 return
             except _NeedsMoreError:
                 continue  # the jobs know by now what else to lock
 
     async def _work(self, transaction: Transaction, jobs: Sequence[_Job]) -> None:
-        """Lock, load, decide each job, write all; what a job can't do in this transaction is left for the next."""
-        await state.lock(transaction, set().union(*(job.names for job in jobs)))
-        fences = await state.standing(transaction, (job.keys.session for job in jobs if job.keys.session is not None))
-        loaded = Parts(await state.load(transaction.connection, union(job.keys for job in jobs)))
+        """Load, decide each job, write all; what a job can't do in this transaction is left for the next."""
+        asked = [job.keys.session for job in jobs if job.keys.session is not None]
+        fences, found = await state.load(transaction, union(job.keys for job in jobs), asked)
+        loaded = Parts(found)
         taken: set[str] = set()
         for job in jobs:
             job.begin()

@@ -13,9 +13,8 @@ import asyncpg
 import pytest
 
 from service.adapters.ledger_postgres import claims
-from service.adapters.ledger_postgres.connection import Database
+from service.adapters.ledger_postgres.connection import Database, lock_key
 from service.adapters.ledger_postgres.ledger import PostgresLedger
-from service.adapters.ledger_postgres.state import lock_key
 from service.application.ports import Lent, LostClaimError, SessionEndedError, UnavailableError
 from service.domain.command import Command, CommandState, Session
 from service.domain.ledger_state import Changes, Keys, Known
