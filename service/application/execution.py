@@ -104,6 +104,7 @@ class Execution:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._sending: set[str] = set()
         self._unsure = False
+        self._more = False  # whether a room may have been filled, so that work is left for it
         self._absent_since: dict[str, float] = {}  # monotonic seconds, by command
         self._done_at: dict[str, float] = {}  # monotonic seconds, by resource
         self._begun_at = clock.monotonic()
@@ -129,6 +130,7 @@ class Execution:
         self._telemetry.health("ledger", ready=True)
         for claim in claims:
             self._start(replace(claim, at=now))
+        self._more = len(claims) >= min(room.room for room in rooms)
         return len(claims)
 
     async def _claim(self, now: float, rooms: Sequence[ClaimRoom]) -> Sequence[Claim]:
@@ -160,10 +162,10 @@ class Execution:
             self._telemetry.log("warning", "commands are handed back by the next start", reason=str(away))
 
     async def _round(self) -> None:
-        begun = self._clock.monotonic()
-        claimed = await self.run_once()
+        begun, self._more = self._clock.monotonic(), False
+        await self.run_once()
         await self._clock.sleep(min(self._gather, REST_SHARE * (self._clock.monotonic() - begun)))
-        if claimed == 0:
+        if not self._more:
             await self._changed()
 
     def _free_rooms(self) -> list[ClaimRoom]:

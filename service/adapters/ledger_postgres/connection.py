@@ -37,6 +37,9 @@ CONNECTIONS: Final = 6  # two writers, claims, outbox, session, and one for whoe
 SERVER_SETTINGS: Final = {
     "application_name": "cordboard",
     "timezone": "UTC",
+    "plan_cache_mode": "force_generic_plan",  # planning costs several times what the hot statements do
+    "enable_seqscan": "off",  # those are planned once, maybe when their tables were empty; each has its index
+    "jit": "off",
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "5s",  # what a frozen process has locked must come free
     "statement_timeout": "14s",
