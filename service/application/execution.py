@@ -10,7 +10,6 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
 from service.application.ports import (
@@ -48,6 +47,7 @@ from service.domain.outcome import (
     WhenUnclear,
 )
 from service.domain.settling import SettlingPolicy
+from service.domain.value import Value, replace
 
 AHEAD_SECONDS: Final = 2.0  # how much work per operation is looked at before its slot comes
 READ_ROOM: Final = 200  # commands that only read share calls, so many may wait at once
@@ -55,8 +55,7 @@ MOST_IN_FLIGHT: Final = 2000
 REST_SHARE: Final = 3.0  # between two claims, of what the last one took: who claims alone is quick, a fleet takes turns
 
 
-@dataclass(frozen=True, slots=True)
-class _Pool:
+class _Pool(Value, frozen=True):
     """What shares a claim room: one operation of one quota group, in one lane."""
 
     quota_group: str

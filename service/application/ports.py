@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from service.domain.account import Account
@@ -13,6 +12,7 @@ from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage
 from service.domain.outcome import Call, Failure, Json, Look, Move, Outcome, Reply, Seen, WhenUnclear
 from service.domain.record_reading import Record
 from service.domain.retention import Erasable, TopicKeeping
+from service.domain.value import Value
 
 
 class Clock(Protocol):
@@ -123,8 +123,7 @@ class Publisher(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimRoom:
+class ClaimRoom(Value, frozen=True, kw_only=True):
     """How many more commands of one operation and lane the caller can take now."""
 
     quota_group: str
@@ -133,8 +132,7 @@ class ClaimRoom:
     room: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Value, frozen=True, kw_only=True):
     """A command this process now owns, with its plan and its subject's binding; `at` is when it was claimed."""
 
     command: Command
@@ -143,8 +141,7 @@ class Claim:
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandQuery:
+class CommandQuery(Value, frozen=True, kw_only=True):
     """Filters of a listing; empty means any. `after` is the last id of the page before."""
 
     states: tuple[str, ...] = ()
@@ -157,8 +154,7 @@ class CommandQuery:
     limit: int = 50
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandStory:
+class CommandStory(Value, frozen=True, kw_only=True):
     """Everything the ledger tells about one command."""
 
     command: Command
@@ -278,8 +274,7 @@ class SlotBook(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LentToken:
+class LentToken(Value, frozen=True, kw_only=True):
     """A token of a shared quota that is ours for `lasts` seconds more; one new to us is free in `free_in` seconds."""
 
     number: int
@@ -287,8 +282,7 @@ class LentToken:
     lasts: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lent:
+class Lent(Value, frozen=True, kw_only=True):
     """All tokens that are ours now; what exceeds `share` is to be returned. `rate` is the quota in force."""
 
     tokens: tuple[LentToken, ...]
@@ -395,8 +389,7 @@ class VendorClient(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
+class Slot(Value, frozen=True, kw_only=True):
     """The right to send one request of an operation at a moment.
 
     `at` is seconds since the epoch, `due` the same moment on the monotonic clock.
@@ -477,8 +470,7 @@ class Settle(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SentTimes:
+class SentTimes(Value, frozen=True, kw_only=True):
     """What an attempt cost: the call's name, seconds waited for the slot and spent at the vendor.
 
     `creates`: the call was a create after a complete read showed nothing there.

@@ -14,12 +14,12 @@ from service.application.telemetry import Telemetry
 from service.domain.account import Account
 from service.domain.command import Lane
 from service.domain.outcome import Answer, Call, ErrorClass, Failure, Look, Reply
+from service.domain.value import Value
 
 _URGENCY = list(Lane)
 
 
-@dataclass(frozen=True, slots=True)
-class _Ask:
+class _Ask(Value, frozen=True):
     claim: Claim
     answer: asyncio.Future[Look]
 

@@ -6,7 +6,6 @@ Walk: execution → *settlement* → ledger and outbox. Execution reaches it as 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from service.application.ends import count_ends, tell_quarantines
 from service.application.ports import Claim, Clock, Ledger, LostClaimError, Randomness, SentTimes, Slot
@@ -19,6 +18,7 @@ from service.domain.ledger_state import Changes, Keys, Known
 from service.domain.outcome import HELD_BACK, Call, Failure, NotYet, Outcome, WhenUnclear
 from service.domain.quarantine import SICK, is_verdict
 from service.domain.settling import Settling, SettlingPolicy, settle
+from service.domain.value import replace
 
 
 class Settlement:

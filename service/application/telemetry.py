@@ -7,8 +7,9 @@ first hundred of others'); never ids, names of persons or free text.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal, Protocol
+
+from service.domain.value import Value
 
 Counter = Literal[
     "records_total",
@@ -48,8 +49,7 @@ Gauge = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(Value, frozen=True):
     """One entry of the catalogue; exposed as `cordboard_<name>`."""
 
     kind: Literal["counter", "histogram", "gauge"]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from contracts.outbound import FailureDetail
 from service.domain.outcome import ErrorClass, Failure
+from service.domain.value import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Advice:
+class Advice(Value, frozen=True, kw_only=True):
     """Whether a replay may end otherwise, and what a person should do first."""
 
     replay_can_help: bool

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -39,6 +38,7 @@ from service.domain.idempotency_key import message_id
 from service.domain.ledger_state import Hold, OutboxMessage
 from service.domain.outcome import Failure
 from service.domain.record_reading import Defect, Record
+from service.domain.value import replace
 
 MOST_KEY_BYTES: Final = 65_536
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from service.domain.outcome import Json
+from service.domain.value import Value, field
 
 
 class BindingState(StrEnum):
@@ -17,8 +17,7 @@ class BindingState(StrEnum):
     RELEASED = "released"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Binding:
+class Binding(Value, frozen=True, kw_only=True):
     """One subject's hold on one resource.
 
     `applied` is the last state known to stand at the vendor, `revisions` the highest applied revision per

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
 from service.domain.account import Account
 from service.domain.outcome import ErrorClass, Failure
+from service.domain.value import Value
 from service.domain.wanted import Wanted
 
 T = TypeVar("T")
@@ -24,8 +24,7 @@ class Step(StrEnum):
     ROUTE = "route"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepBlueprint:
+class StepBlueprint(Value, frozen=True, kw_only=True):
     """One command to be: the step, the operation as `vendor.Operation`, and what it wants."""
 
     step: Step
@@ -33,8 +32,7 @@ class StepBlueprint:
     wanted: Wanted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blueprint:
+class Blueprint(Value, frozen=True, kw_only=True):
     """The commands an event turns into, in their order, about one resource."""
 
     subject: str
@@ -50,8 +48,7 @@ class FactKind(StrEnum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FactBlueprint:
+class FactBlueprint(Value, frozen=True, kw_only=True):
     """An event that ends a wait of its subject."""
 
     subject: str
@@ -59,8 +56,7 @@ class FactBlueprint:
     apply_id: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Refusal(Value, frozen=True, kw_only=True):
     """No command can come of this event as things stand; the plan fails with the reason."""
 
     subject: str

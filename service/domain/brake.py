@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from service.domain.value import Value
 
 PROBE_RECORDS: Final = 10  # after a pause: so many are judged before the topic counts as good again
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrakePolicy:
+class BrakePolicy(Value, frozen=True, kw_only=True):
     """When a topic is paused: of its last `window` records, of which `least` were seen, more than `share` are bad.
 
     After `resume_seconds` a few records are tried. A share of 1 never pauses.
@@ -24,8 +24,7 @@ class BrakePolicy:
 DEFAULT_BRAKE: Final = BrakePolicy()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Brake:
+class Brake(Value, frozen=True, kw_only=True):
     """What a topic's last records were, newest first in the bits of `marks` (1: bad), and whether they are a probe.
 
     Records of foreign types are never noted. `resumes_at` (monotonic seconds) is set while the topic is paused.

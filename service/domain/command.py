@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from service.domain.outcome import Failure, Json
+from service.domain.value import Value, field
 
 
 class CommandState(StrEnum):
@@ -67,8 +67,7 @@ class PlanState(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderKey:
+class OrderKey(Value, frozen=True, kw_only=True):
     """Where work stands among the work of its subject and resource.
 
     `at` is the effective time in microseconds (future when it arrived) or else the arrival; `arrival` is the
@@ -86,8 +85,7 @@ class OrderKey:
         return (self.at, self.arrival)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Value, frozen=True, kw_only=True):
     """What one event turned into. `waiting_told` says that `plan.waiting` went out in this epoch."""
 
     id: str
@@ -114,8 +112,7 @@ class Plan:
     failure: Failure | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(Value, frozen=True, kw_only=True):
     """One wanted state at one vendor.
 
     `due_at` is None unless time alone can make the command runnable. `owner` is the session that claimed it, `claims`
@@ -158,8 +155,7 @@ class Command:
     absent_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(Value, frozen=True, kw_only=True):
     """One request sent (or about to be sent) to a vendor for a command; `number` counts from 1 in an epoch."""
 
     command_id: str
@@ -174,8 +170,7 @@ class Attempt:
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryRow:
+class HistoryRow(Value, frozen=True, kw_only=True):
     """One change of a command's state: when, from, to, why, by whom."""
 
     command_id: str
@@ -187,8 +182,7 @@ class HistoryRow:
     actor: str
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Value, frozen=True):
     """One process's ownership of what it claims; `fence` grows with every session."""
 
     fence: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 
 from service.domain.binding import Binding, BindingState
 from service.domain.command import Attempt, Command, CommandState, HistoryRow, Plan, PlanState, WaitCause
@@ -20,6 +19,7 @@ from service.domain.ledger_state import (
     StoredEvent,
 )
 from service.domain.lifecycle import born, move
+from service.domain.value import replace
 
 
 class Draft:

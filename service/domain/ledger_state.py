@@ -7,18 +7,17 @@ the `Changes` that come back, all in one transaction. So every rule stays pure a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from service.domain.binding import Binding
 from service.domain.command import Attempt, Command, HistoryRow, Plan
 from service.domain.outcome import Json
+from service.domain.value import Value, field, replace
 
 EventKey = tuple[str, str]  # (source, id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredEvent:
+class StoredEvent(Value, frozen=True, kw_only=True):
     """An event as the ledger keeps it: known fields only. `arrival` is assigned by the ledger when it is 0."""
 
     source: str
@@ -34,8 +33,7 @@ class StoredEvent:
     arrival: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
+class Fact(Value, frozen=True, kw_only=True):
     """An event that changes a wait instead of making work; kept with its subject until a wait takes it."""
 
     id: str
@@ -47,8 +45,7 @@ class Fact:
     taken_by: str | None = None  # the command it ended
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxMessage:
+class OutboxMessage(Value, frozen=True, kw_only=True):
     """A message on its way to Kafka. `lane` keeps messages of one subject in order; `id` is deterministic."""
 
     id: str
@@ -61,8 +58,7 @@ class OutboxMessage:
     seq: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
+class DeadLetter(Value, frozen=True, kw_only=True):
     """The ledger's note of a record that can't become an event; the bytes travel through the outbox only."""
 
     topic: str
@@ -76,8 +72,7 @@ class DeadLetter:
     seen_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
+class Act(Value, frozen=True, kw_only=True):
     """Something a person (or Cordboard on its own) did to work; append-only."""
 
     at: float
@@ -95,8 +90,7 @@ class HoldKind(StrEnum):
     QUARANTINE = "quarantine"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class Hold(Value, frozen=True, kw_only=True):
     """One row that stops every command it matches from being claimed; a scope that is None matches all.
 
     `probe` is the one command that is claimed all the same, to find out whether a sick account has recovered.
@@ -123,8 +117,7 @@ class Hold:
         return all(scope is None or scope == own for scope, own in zip(scopes, mine, strict=True))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keys:
+class Keys(Value, frozen=True, kw_only=True):
     """What to load. Naming a subject or resource loads its held bindings, open plans and waiting facts.
 
     Naming a plan loads it with its commands; naming an event loads its digest if it is known; naming an account
@@ -140,8 +133,7 @@ class Keys:
     plans: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class Known(Value, frozen=True, kw_only=True):
     """What the ledger holds for some `Keys`, as of the transaction.
 
     `bindings` are all held ones of the subjects and resources, plus each subject's last released one.
@@ -170,8 +162,7 @@ class Known:
         return next((b for b in self.bindings if b.resource == resource and b.held), None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
+class Changes(Value, frozen=True, kw_only=True):
     """What a decision writes. Rows are whole: a row that exists is replaced."""
 
     events: tuple[StoredEvent, ...] = ()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from service.domain.command import Command, CommandState, HistoryRow, WaitCause
+from service.domain.value import replace
 
 _S = CommandState
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from service.domain.value import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartitionStanding:
+class PartitionStanding(Value, frozen=True, kw_only=True):
     """How far one partition is read: the offset fetched next (None: not known yet), and the end of what is there."""
 
     position: int | None
@@ -20,8 +20,7 @@ class PartitionStanding:
         return not self.paused and self.end > (self.position or 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceStanding:
+class SourceStanding(Value, frozen=True, kw_only=True):
     """What the broker and the group's member say of each other, by partition (`topic/number`).
 
     `asked` counts the fetches that met no trouble, whether or not they brought anything: who does not ask can't
@@ -32,16 +31,14 @@ class SourceStanding:
     partitions: Mapping[str, PartitionStanding]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LivenessPolicy:
+class LivenessPolicy(Value, frozen=True, kw_only=True):
     """How long a loop's round may take, and how long a partition may stand still with records waiting (seconds)."""
 
     loop_seconds: float = 60.0
     stalled_seconds: float = 120.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standstill:
+class Standstill(Value, frozen=True, kw_only=True):
     """Something that no longer moves: a `loop` by its name, or a `partition` as `topic/number`."""
 
     kind: str
@@ -54,8 +51,7 @@ class Standstill:
         return f"{self.kind} {self.name} {what} for {now - self.since:.0f} s"
 
 
-@dataclass(frozen=True, slots=True)
-class _Still:
+class _Still(Value, frozen=True):
     """Where a partition that is behind stands, since when, on the monotonic clock."""
 
     position: int | None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
 from contracts.outbound import ErrorClass as ErrorClass  # noqa: PLC0414 - one list of classes, said here too
+from service.domain.value import Value, field
 
 Json = Any  # a JSON value; pydantic or orjson has checked it where it came in
 
@@ -20,8 +20,7 @@ class Result(StrEnum):
     ADOPTED = "adopted"  # it was already so, by somebody else's
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(Value, frozen=True, kw_only=True):
     """Why something did not work, in words safe to publish: no secret, no personal data, no vendor free text.
 
     `code` is the vendor's own, verbatim (`InternalError.DBError`, `HTTP502`, `ConnectTimeout`).
@@ -49,8 +48,7 @@ def held_back(reason: BaseException) -> Failure:
     return Failure(error_class=ErrorClass.RETRYABLE, code=HELD_BACK, message=f"not sent: {reason}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Succeeded:
+class Succeeded(Value, frozen=True, kw_only=True):
     """The wanted state stands. `facts` is what upstream may write back (extension, apply_id, …): never a secret."""
 
     result: Result
@@ -58,13 +56,11 @@ class Succeeded:
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NotYet:
+class NotYet(Value, frozen=True):
     """Looked, and what is waited for (an approval) has not come; look again later."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StillUnknown:
+class StillUnknown(Value, frozen=True, kw_only=True):
     """Looked at what is in doubt, and it stays so.
 
     `absent`: a complete read showed nothing there; `seconds` from now another one may prove that it was not done.
@@ -74,8 +70,7 @@ class StillUnknown:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class TooFresh:
+class TooFresh(Value, frozen=True):
     """A read that does not show yet what we did ourselves just now: look again at this time (seconds since 1970)."""
 
     until: float
@@ -92,8 +87,7 @@ class WhenUnclear(StrEnum):
     WATCH = "watch"  # it can neither be read back nor repeated: look slowly, or wait for a person
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Value, frozen=True, kw_only=True):
     """One request to a vendor: the operation as `vendor.Operation`, and its typed body as JSON."""
 
     operation: str
@@ -105,8 +99,7 @@ class Call:
 Move = Call | Outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Value, frozen=True, kw_only=True):
     """A vendor's positive reply: business fields and the vendor's request id."""
 
     body: Mapping[str, Json]
@@ -116,8 +109,7 @@ class Answer:
 Reply = Answer | Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Value, frozen=True):
     """What a complete read showed: the resource's state in the room's own words, or None for absent."""
 
     state: Mapping[str, Json] | None

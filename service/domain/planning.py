@@ -6,7 +6,6 @@ Explicit tables say which rule serves which event at which vendor; a pair withou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
@@ -35,12 +34,12 @@ from service.domain.blueprint import (
 )
 from service.domain.plans import huawei_aicc, tencent_ccc
 from service.domain.record_reading import InboundEvent
+from service.domain.value import Value, field
 
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TopicDefaults:
+class TopicDefaults(Value, frozen=True, kw_only=True):
     """What a topic's settings say about its events: the account they mean, the realm their agent ids live in."""
 
     account: str | None = None
@@ -50,8 +49,7 @@ class TopicDefaults:
 _NO_DEFAULTS: Final = TopicDefaults()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanningPolicy:
+class PlanningPolicy(Value, frozen=True, kw_only=True):
     """Everything planning takes from the settings."""
 
     accounts: Mapping[str, Account]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Final
 
 from service.domain import announcements as tell
@@ -12,14 +11,14 @@ from service.domain.idempotency_key import quarantine_id
 from service.domain.ledger_state import Act, Hold, HoldKind
 from service.domain.outcome import ErrorClass, Failure, Outcome, StillUnknown
 from service.domain.retry import RULES
+from service.domain.value import Value, replace
 
 ACTOR: Final = "cordboard"
 SICK: Final = frozenset({ErrorClass.RETRYABLE, ErrorClass.AMBIGUOUS})
 """What a long run of makes an account sick; the vendor's clear refusals never do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuarantinePolicy:
+class QuarantinePolicy(Value, frozen=True, kw_only=True):
     """When an account is sick, and how it is probed.
 
     `run`: how many commands fail in a row without any verdict of the vendor. Probes come after `probe_seconds`, then

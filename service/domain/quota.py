@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from service.domain.command import Lane
+from service.domain.value import Value
 
 SHARES: Final[Mapping[Lane, int]] = {Lane.LIVE: 80, Lane.SETTLE: 10, Lane.REPLAY: 5, Lane.SWEEP: 5}
 
@@ -62,8 +62,7 @@ def next_lane(passes: Passes, waiting: Collection[Lane]) -> tuple[Lane, Passes]:
     return chosen, after
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Pace(Value, frozen=True, kw_only=True):
     """The share of its quota that an operation goes at: lowered by throttling, then growing with time.
 
     `rate_share` held at `changed_at`; the last decrease was at `lowered_at` (seconds of one monotonic clock).

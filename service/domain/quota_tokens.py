@@ -8,8 +8,9 @@ hands when its holder returns it and says when it was used, or when the time it 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from service.domain.value import Value, replace
 
 LEASE_SECONDS: Final = 2.0
 """How long a token is lent: so long it lies idle when its holder has died."""
@@ -17,8 +18,7 @@ ASK_SECONDS: Final = 1.5
 """How long an ask counts: who has not asked since has no share."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
+class Token(Value, frozen=True, kw_only=True):
     """One of a quota's tokens. Times are of the ledger's clock: free from `free_at` on, lent to `owner` up to `until`.
 
     `free_at` of a token that is lent is of when it was lent; its holder knows better.
@@ -30,8 +30,7 @@ class Token:
     until: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(Value, frozen=True, kw_only=True):
     """How many tokens a process could use at once, and when it said so."""
 
     owner: int
@@ -39,8 +38,7 @@ class Ask:
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counter:
+class Counter(Value, frozen=True, kw_only=True):
     """What is shared: every token, and who has asked for some."""
 
     tokens: tuple[Token, ...] = ()
@@ -51,8 +49,7 @@ class Counter:
         return tuple(token for token in self.tokens if token.owner == owner)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(Value, frozen=True, kw_only=True):
     """One process's call: how many it could use, and which it returns, each with when it is free again."""
 
     owner: int

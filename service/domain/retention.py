@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from service.domain.value import Value
 
 DAY: Final = 86_400.0  # seconds
 HISTORY_OF_A_PLAN: Final = 10
@@ -35,16 +36,14 @@ FINISHED: Final = tuple(kind for kind in Erasable if kind is not Erasable.IDENTI
 """In an order in which what goes first lets go of what comes after it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetentionPolicy:
+class RetentionPolicy(Value, frozen=True, kw_only=True):
     """Times in seconds. `finished`: since an end, of all that is `FINISHED`; `identity`: since an event came."""
 
     finished: float = 90 * DAY
     identity: float = 400 * DAY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TopicKeeping:
+class TopicKeeping(Value, frozen=True, kw_only=True):
     """How long a topic keeps a record at most, in seconds (infinite: for ever); None, and why, if nobody can tell."""
 
     topic: str
@@ -52,8 +51,7 @@ class TopicKeeping:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Objection:
+class Objection(Value, frozen=True, kw_only=True):
     """Why no identity may be erased, and what to do. Not `certain`: it may be well, but nobody can tell."""
 
     topic: str

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from service.domain.outcome import ErrorClass, Failure
+from service.domain.value import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryRule:
+class RetryRule(Value, frozen=True, kw_only=True):
     """Exponential backoff with full jitter. Times in seconds; `attempts` and `age` bound it."""
 
     base: float = 0.5
@@ -26,15 +25,13 @@ RULES: Mapping[ErrorClass, RetryRule] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class RetryAt:
+class RetryAt(Value, frozen=True):
     """Try again at this time (seconds since the epoch)."""
 
     due_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp:
+class GiveUp(Value, frozen=True):
     """No more tries; this is what the command failed with."""
 
     failure: Failure

@@ -6,7 +6,6 @@ Pure decisions over a `Draft`; the settlement step and intake (for facts) store 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Final
 
 from contracts.outbound import WaitingCause, WhoActs
@@ -30,6 +29,7 @@ from service.domain.outcome import (
 )
 from service.domain.quarantine import QuarantinePolicy, fall_sick, is_verdict, recover, standing, was_let_through
 from service.domain.retry import RULES, GiveUp, RetryAt, RetryRule, after
+from service.domain.value import Value, field, replace
 from service.domain.wanted import given
 
 _NO_VERDICT: Final = frozenset({*RULES, ErrorClass.CREDENTIALS})  # says nothing about what is in doubt
@@ -37,8 +37,7 @@ _NO_VERDICT: Final = frozenset({*RULES, ErrorClass.CREDENTIALS})  # says nothing
 _RESERVES_NOTHING: Final = frozenset({ErrorClass.CONFLICT, ErrorClass.INCOMPLETE})  # another's, or seen absent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettlingPolicy:
+class SettlingPolicy(Value, frozen=True, kw_only=True):
     """Times in seconds.
 
     `approval_poll_seconds`: how often an approval is looked for. `absent_gap_seconds`: how long after a first look
@@ -55,8 +54,7 @@ class SettlingPolicy:
     retries: Mapping[ErrorClass, RetryRule] = field(default_factory=lambda: RULES)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settling:
+class Settling(Value, frozen=True, kw_only=True):
     """One outcome to settle: `writes` says whether the operation changes anything, `sent` whether a call went out.
 
     `created` says that the call that went out was a create after a complete read showed nothing there,

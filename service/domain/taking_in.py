@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 
 from contracts.dead_letter import DeadLetterReason
 from service.domain import announcements as tell
@@ -30,18 +29,17 @@ from service.domain.settling import (
     tell_waiting,
 )
 from service.domain.superseding import supersede
+from service.domain.value import Value, replace
 
 
-@dataclass(frozen=True, slots=True)
-class ReadRecord:
+class ReadRecord(Value, frozen=True):
     """A record with what reading it gave (ignored ones never come here)."""
 
     record: Record
     reading: Understood | Defect
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntakePolicy:
+class IntakePolicy(Value, frozen=True, kw_only=True):
     """What intake decides by. `max_event_bytes` bounds a record whose bytes go to the dead-letter topic."""
 
     planning: PlanningPolicy
@@ -49,8 +47,7 @@ class IntakePolicy:
     max_event_bytes: int = 1_048_576
 
 
-@dataclass(frozen=True, slots=True)
-class _Standing:
+class _Standing(Value, frozen=True):
     """How a command stands when it is first written."""
 
     state: CommandState

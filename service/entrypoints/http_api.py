@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Final, Protocol
@@ -13,6 +12,7 @@ from aiohttp import web
 from service.adapters.metrics import MeteredTelemetry
 from service.application.ports import CommandQuery, Ledger, UnavailableError
 from service.domain.command import CommandState, PlanState
+from service.domain.value import replace
 from service.entrypoints.admission import MAX_BODY_BYTES, for_this_host_only, parameters, path_id
 from service.entrypoints.answers import answer_json, with_security_headers
 from service.entrypoints.http_api_description import description

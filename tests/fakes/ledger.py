@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import orjson
@@ -36,6 +36,7 @@ from service.domain.ledger_state import (
 )
 from service.domain.outcome import Json
 from service.domain.retention import HISTORY_OF_A_PLAN, Erasable
+from service.domain.value import replace
 from tests.fakes.gate import Gate
 
 T = TypeVar("T")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from typing import Any
 
 import jsonschema
@@ -19,6 +18,7 @@ from service.application.ports import UnavailableError
 from service.domain.command import Attempt, Command, CommandState, HistoryRow, Plan, PlanState, WaitCause
 from service.domain.ledger_state import Changes, Keys
 from service.domain.outcome import ErrorClass, Failure
+from service.domain.value import replace
 from service.entrypoints.admission import MAX_BODY_BYTES
 from service.entrypoints.answers import SECURITY_HEADERS
 from service.entrypoints.http_api import COMMAND_FILTERS, PLAN_FILTERS, build_app

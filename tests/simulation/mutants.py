@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 from unittest.mock import patch
@@ -22,6 +22,7 @@ from service.domain.draft import Draft
 from service.domain.idempotency_key import command_id, plan_id
 from service.domain.ledger_state import Changes
 from service.domain.outcome import Failure, Seen, WhenUnclear
+from service.domain.value import replace
 from service.vendors.huawei_aicc.create_called_route import CreateCalledRoute
 from service.vendors.tencent_ccc.create_extension import CreateExtension
 from service.vendors.tencent_ccc.create_own_number_apply import CreateOwnNumberApply

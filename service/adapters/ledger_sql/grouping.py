@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from service.domain.binding import Binding
 from service.domain.command import Command, Plan, PlanState
 from service.domain.ledger_state import Changes, EventKey, Fact, Hold, Keys, Known
 
-_FIELDS = tuple(declared.name for declared in fields(Changes))
+_FIELDS = Changes.__struct_fields__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

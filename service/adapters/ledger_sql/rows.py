@@ -74,7 +74,7 @@ def _plain(value: object) -> object:
 def _failure_json(failure: Failure | None) -> str | None:
     if failure is None:
         return None
-    return to_json({name: getattr(failure, name) for name in Failure.__slots__})
+    return to_json({name: getattr(failure, name) for name in Failure.__struct_fields__})
 
 
 def _failure(text: str | None) -> Failure | None:

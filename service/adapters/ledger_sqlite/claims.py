@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 
 from service.adapters.ledger_sql import rows
@@ -14,6 +13,7 @@ from service.adapters.ledger_sqlite.state import SELECT_PLANS, is_open, load_bin
 from service.application.ports import Claim, ClaimRoom, SessionEndedError
 from service.domain.command import Command, CommandState, Session
 from service.domain.ledger_state import Hold, Known
+from service.domain.value import replace
 
 CLOCK_STEP = 5.0  # seconds: a slot further ahead than this means that the wall clock was set back
 COLD_START = 1.0  # seconds: the longest window a quota counts over

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from service.application.ports import Claim, ClaimRoom, Ledger, UnavailableError
 from service.domain.command import CommandState, Lane, Session, WaitCause
 from service.domain.ledger_state import HoldKind
+from service.domain.value import replace
 from tests.builders import CREATE, NOW, make_binding, make_command, make_order, make_plan
 from tests.conformance.ledger.bench import (
     APPLY,
@@ -58,9 +58,7 @@ async def test_orphans_are_commands_in_flight_of_earlier_sessions(bench: Bench) 
     mine, older, claimed_only = (make_command(make_plan(number)) for number in (2, 1, 3))
     await put_work(bench.ledger, mine, older, claimed_only)
     await claimed(bench.ledger, session)
-    left = [
-        dataclasses.replace(command, state=CommandState.IN_FLIGHT, owner=session.fence) for command in (mine, older)
-    ]
+    left = [replace(command, state=CommandState.IN_FLIGHT, owner=session.fence) for command in (mine, older)]
     await put(bench.ledger, commands=left)
     assert list(await bench.ledger.orphans(session)) == []
 
@@ -111,8 +109,8 @@ async def test_what_a_session_has_claimed_beyond_its_knowledge_is_released(ledge
     known, lost, marked, anothers = (make_command(make_plan(number)) for number in range(1, 5))
     await put_work(ledger, known, lost)
     await claimed(ledger, session)
-    flying = dataclasses.replace(marked, state=CommandState.IN_FLIGHT, owner=session.fence)
-    await put_work(ledger, flying, dataclasses.replace(anothers, owner=session.fence + 5))
+    flying = replace(marked, state=CommandState.IN_FLIGHT, owner=session.fence)
+    await put_work(ledger, flying, replace(anothers, owner=session.fence + 5))
 
     assert await ledger.release_others(session, [known.id]) == 1
 
@@ -239,7 +237,7 @@ async def test_earlier_unfinished_work_stands_in_the_way_of_later(
     await put_work(ledger, earlier, later)
     assert await claimed(ledger, session) == []
 
-    await put(ledger, commands=[dataclasses.replace(earlier, state=CommandState.FAILED)])
+    await put(ledger, commands=[replace(earlier, state=CommandState.FAILED)])
 
     assert await claimed(ledger, session) == [later.id]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from service.domain.command import Command, CommandState, Plan, PlanState, Sessi
 from service.domain.ledger_state import Act, Changes, DeadLetter, Fact, Known
 from service.domain.retention import FINISHED, Erasable
 from service.domain.taking_in import keys_of, take_in
+from service.domain.value import replace
 from tests.builders import (
     NOW,
     make_binding,
@@ -178,8 +178,8 @@ async def test_an_event_that_is_read_again_after_its_plan_was_erased_was_deliver
 
     first = await take()
     (plan,) = first.plans
-    done = [dataclasses.replace(c, state=CommandState.SUCCEEDED, ended_at=NOW, due_at=None) for c in first.commands]
-    await put(ledger, plans=[dataclasses.replace(plan, state=PlanState.COMPLETED, ended_at=NOW)], commands=done)
+    done = [replace(c, state=CommandState.SUCCEEDED, ended_at=NOW, due_at=None) for c in first.commands]
+    await put(ledger, plans=[replace(plan, state=PlanState.COMPLETED, ended_at=NOW)], commands=done)
     assert await erase(ledger, *Erasable, before=LATER) > 0
 
     assert await take() == Changes()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +19,7 @@ from service.domain.command import Command, CommandState, Session
 from service.domain.ledger_state import Changes, Keys, Known
 from service.domain.quota_tokens import LEASE_SECONDS
 from service.domain.retention import Erasable
+from service.domain.value import replace
 from tests.builders import CREATE, GROUP, NOW, make_command, make_event, make_plan
 from tests.conformance.ledger.bench import (
     claimed,
@@ -269,7 +269,7 @@ async def test_decisions_about_one_subject_never_run_beside_each_other(a: Postgr
     keys = Keys(subjects=frozenset({command.subject}), resources=frozenset({command.resource}))
 
     def count(seen: Known) -> Changes:
-        return Changes(commands=tuple(dataclasses.replace(c, attempts=c.attempts + 1) for c in seen.commands))
+        return Changes(commands=tuple(replace(c, attempts=c.attempts + 1) for c in seen.commands))
 
     await asyncio.gather(*(ledger.transact(keys, count) for ledger in (a, b) for _ in range(25)))
 
@@ -284,7 +284,7 @@ async def test_a_decision_that_reaches_another_subjects_work_locks_that_as_well(
     await put_work(a, *shared)
 
     def count(seen: Known) -> Changes:
-        return Changes(commands=tuple(dataclasses.replace(c, attempts=c.attempts + 1) for c in seen.commands))
+        return Changes(commands=tuple(replace(c, attempts=c.attempts + 1) for c in seen.commands))
 
     by_resource = Keys(resources=frozenset({"extension:acme_cn/1"}))
     by_subject = Keys(subjects=frozenset({shared[0].subject}), resources=frozenset({"extension:acme_cn/1"}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from service.application.ports import Ledger
 from service.domain.command import CommandState, Lane, Session
 from service.domain.ledger_state import HoldKind
+from service.domain.value import replace
 from tests.builders import CREATE, GROUP, NOW, make_command, make_order, make_plan
 from tests.conformance.ledger.bench import APPLY, Bench, claimed, known, make_hold, put, put_work, room, stored
 
@@ -46,7 +46,7 @@ async def test_a_hold_is_replaced_whole_and_frees_its_work_when_released(ledger:
     await put(ledger, holds=[hold])
     assert await claimed(ledger, session) == []
 
-    await put(ledger, holds=[dataclasses.replace(hold, released_at=NOW)])
+    await put(ledger, holds=[replace(hold, released_at=NOW)])
 
     assert await claimed(ledger, session) == [make_command().id]
     assert (await known(ledger, accounts={ACCOUNT})).holds == ()
@@ -157,7 +157,7 @@ async def test_whoever_stands_in_and_is_made_the_probe_remains_the_only_one(ledg
     await put(
         ledger,
         commands=[make_command(make_plan(1), due_at=NOW + 5)],
-        holds=[dataclasses.replace(hold, probe="plan-000001-0")],
+        holds=[replace(hold, probe="plan-000001-0")],
     )
 
     assert await claimed(ledger, session) == []
@@ -216,7 +216,7 @@ async def test_regroup_lets_unfinished_work_pay_to_its_accounts_present_group(be
 
     ledger = await bench.reopen()
     for command in moving:
-        assert await stored(ledger, command.id) == dataclasses.replace(command, quota_group="rotated")
+        assert await stored(ledger, command.id) == replace(command, quota_group="rotated")
     for command in staying:
         assert await stored(ledger, command.id) == command
 

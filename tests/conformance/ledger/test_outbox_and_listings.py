@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from service.application.ports import CommandQuery, Ledger, UnavailableError
 from service.domain.command import CommandState, Plan, PlanState
+from service.domain.value import replace
 from tests.builders import CREATE, NOW, make_command, make_plan
 from tests.conformance.ledger.bench import (
     APPLY,
@@ -32,7 +32,7 @@ async def test_messages_come_oldest_first_until_they_are_published(ledger: Ledge
     assert [m.id for m in first] == ["message-2", "message-1"]
     assert [m.id for m in left] == ["message-1", "message-3"]
     assert left[0].seq < left[1].seq
-    assert dataclasses.replace(left[0], seq=0) == message(1)
+    assert replace(left[0], seq=0) == message(1)
 
 
 async def test_a_message_is_taken_once_even_after_it_was_published(ledger: Ledger) -> None:

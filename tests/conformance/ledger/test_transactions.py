@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from service.application.ports import Ledger
@@ -11,6 +9,7 @@ from service.domain.binding import BindingState
 from service.domain.command import CommandState, PlanState, WaitCause
 from service.domain.ledger_state import Act, Changes, DeadLetter, Fact, Keys, Known
 from service.domain.outcome import ErrorClass, Failure
+from service.domain.value import replace
 from tests.builders import NOW, make_binding, make_command, make_event, make_order, make_plan
 from tests.conformance.ledger.bench import (
     Bench,
@@ -56,7 +55,7 @@ async def test_rows_come_back_as_they_were_written(ledger: Ledger) -> None:
         traceparent="00-1-2-03",
     )
     calls = [attempt(command), attempt(command, 2, ended_at=NOW + 1, outcome="retryable", code="X", request_id="r")]
-    changes = [moved(command, CommandState.IN_FLIGHT), dataclasses.replace(moved(command, command.state), before=None)]
+    changes = [moved(command, CommandState.IN_FLIGHT), replace(moved(command, command.state), before=None)]
 
     await put(ledger, plans=[plan], commands=[command], attempts=calls, history=changes)
 
@@ -75,8 +74,8 @@ async def test_tuples_in_wanted_states_come_back_as_json_lists(ledger: Ledger) -
 async def test_a_row_that_exists_is_replaced(ledger: Ledger) -> None:
     plan, command = make_plan(), make_command()
     await put(ledger, plans=[plan], commands=[command], attempts=[attempt(command)], bindings=[make_binding()])
-    newer_plan = dataclasses.replace(plan, epoch=1, waiting_told=True)
-    newer = dataclasses.replace(command, epoch=1, attempts=1, facts={"a": 1})
+    newer_plan = replace(plan, epoch=1, waiting_told=True)
+    newer = replace(command, epoch=1, attempts=1, facts={"a": 1})
     done = attempt(command, ended_at=NOW + 1, outcome="succeeded")
     live = make_binding(state=BindingState.LIVE, applied={"name": "A"}, applied_at=5, revisions={"urn:hr": 3})
 
@@ -198,7 +197,7 @@ async def test_open_plans_with_a_command_of_a_subject_are_loaded(ledger: Ledger)
 async def test_ended_plans_are_loaded_only_by_name(ledger: Ledger) -> None:
     plan, command = make_plan(), make_command(state=CommandState.SUCCEEDED, ended_at=NOW)
     await put(ledger, plans=[plan], commands=[command])
-    ended = dataclasses.replace(plan, state=PlanState.COMPLETED, ended_at=NOW)
+    ended = replace(plan, state=PlanState.COMPLETED, ended_at=NOW)
     await put(ledger, plans=[ended])
 
     assert (await known(ledger, subjects={plan.subject}, resources={command.resource})).plans == {}
@@ -208,7 +207,7 @@ async def test_ended_plans_are_loaded_only_by_name(ledger: Ledger) -> None:
 
 async def test_a_plan_opened_again_is_loaded_again(ledger: Ledger) -> None:
     plan, command = make_plan(), make_command(state=CommandState.FAILED, ended_at=NOW)
-    await put(ledger, plans=[dataclasses.replace(plan, state=PlanState.FAILED)], commands=[command])
+    await put(ledger, plans=[replace(plan, state=PlanState.FAILED)], commands=[command])
     await put(ledger, plans=[plan])
 
     assert (await known(ledger, resources={command.resource})).plans == {plan.id: plan}
@@ -216,12 +215,12 @@ async def test_a_plan_opened_again_is_loaded_again(ledger: Ledger) -> None:
 
 async def test_facts_wait_with_their_subject_until_they_are_taken(ledger: Ledger) -> None:
     fact = Fact(id="f-1", subject="number:1", kind="approved", apply_id="7", reason=None, received_at=NOW)
-    earlier = dataclasses.replace(fact, id="f-2", received_at=NOW - 1)
-    elsewhere = dataclasses.replace(fact, id="f-3", subject="number:2")
+    earlier = replace(fact, id="f-2", received_at=NOW - 1)
+    elsewhere = replace(fact, id="f-3", subject="number:2")
     await put(ledger, facts=[fact, earlier, elsewhere])
     assert (await known(ledger, subjects={"number:1"})).facts == (earlier, fact)
 
-    await put(ledger, facts=[dataclasses.replace(earlier, taken_by="command-1")])
+    await put(ledger, facts=[replace(earlier, taken_by="command-1")])
 
     assert (await known(ledger, subjects={"number:1"})).facts == (fact,)
 

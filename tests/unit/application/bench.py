@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ from service.domain.command import Command, CommandState, Lane, Plan, Session, W
 from service.domain.ledger_state import Changes, Keys
 from service.domain.outcome import Call
 from service.domain.settling import SettlingPolicy
+from service.domain.value import replace
 from tests.builders import make_binding, make_command, make_plan
 from tests.fakes.clock import FixedRandomness, VirtualClock
 from tests.fakes.ledger import FakeLedger

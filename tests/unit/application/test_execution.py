@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from service.domain.binding import BindingState
 from service.domain.command import CommandState, Session, WaitCause
 from service.domain.outcome import Call, ErrorClass, Failure, NotYet, Seen
 from service.domain.retry import RULES
+from service.domain.value import replace
 from tests.builders import make_binding, make_plan
 from tests.fakes.clock import VirtualClock
 from tests.fakes.ledger import FakeLedger

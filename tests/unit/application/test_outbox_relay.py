@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -11,6 +10,7 @@ from service.application.outbox_relay import OutboxRelay
 from service.application.ports import UnavailableError
 from service.application.rounds import Stopping
 from service.domain.ledger_state import Changes, Keys, OutboxMessage
+from service.domain.value import replace
 from tests.builders import NOW
 from tests.fakes.clock import VirtualClock
 from tests.fakes.kafka import FakePublisher

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -13,6 +12,7 @@ from service.domain.binding import BindingState
 from service.domain.command import CommandState
 from service.domain.outcome import ErrorClass, Failure, NotYet, Outcome, Result, Succeeded
 from service.domain.settling import SettlingPolicy
+from service.domain.value import replace
 from tests.builders import make_binding, make_plan
 from tests.fakes.clock import FixedRandomness, VirtualClock
 from tests.fakes.ledger import FakeLedger

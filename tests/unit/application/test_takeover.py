@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import orjson
 
 from service.application.takeover import take_over
 from service.domain.command import Command, CommandState, Lane, WaitCause
 from service.domain.outcome import Result, Succeeded, WhenUnclear
 from service.domain.settling import SettlingPolicy
+from service.domain.value import replace
 from tests.fakes.clock import VirtualClock
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.telemetry import RecordingTelemetry

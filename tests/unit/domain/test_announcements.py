@@ -1,6 +1,5 @@
 import hashlib
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from service.domain.command import CommandState, PlanState
 from service.domain.ledger_state import OutboxMessage
 from service.domain.outcome import ErrorClass, Failure
 from service.domain.record_reading import Defect
+from service.domain.value import replace
 from tests.builders import NOW, make_command, make_plan, make_record
 
 FAILURE = Failure(error_class=ErrorClass.CAPACITY, code="LimitExceeded", message="no seats", request_id="r-1")
@@ -169,7 +169,9 @@ def test_dead_letter_is_the_record_with_the_reason_in_headers() -> None:
     assert headers["__dlq.errors.topic"] == b"hr.events"
     assert any(value == b"not_json" for value in headers.values())
     assert tell.dead_letter(record, defect, NOW + 99).id == message.id
-    assert tell.dead_letter(replace(record, offset=8), defect, NOW).id != message.id
+    assert (
+        tell.dead_letter(make_record(value=b"\x00\xff", headers=record.headers, offset=8), defect, NOW).id != message.id
+    )
 
 
 def test_message_the_broker_finds_too_large_goes_as_digest_and_size() -> None:

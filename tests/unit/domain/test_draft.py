@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from service.domain.binding import BindingState
@@ -7,6 +5,7 @@ from service.domain.command import CommandState, Plan, PlanState
 from service.domain.draft import Draft
 from service.domain.ledger_state import Changes, Fact, Known, OutboxMessage
 from service.domain.lifecycle import ForbiddenTransitionError
+from service.domain.value import replace
 from tests.builders import NOW, make_binding, make_command, make_event, make_plan
 
 ONE, TWO = make_plan(1), make_plan(2, subject="agent:realm/1")

@@ -1,6 +1,5 @@
 """A sick account is stopped, probed by one command, and released by the first verdict of its vendor."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from service.domain.command import CommandState, PlanState, WaitCause
 from service.domain.ledger_state import Hold
 from service.domain.outcome import ErrorClass, Failure, NotYet, Outcome, Result, StillUnknown, Succeeded
 from service.domain.quarantine import QuarantinePolicy, is_verdict
+from service.domain.value import replace
 from tests.builders import NOW
 from tests.unit.domain.test_settling import hire
 from tests.unit.domain.world import DOWN, LOST, TAKEN, WRONG, World, done

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from service.domain.command import CommandState, Lane, PlanState, WaitCause
 from service.domain.outcome import ErrorClass, Failure, NotYet, Outcome, Result
 from service.domain.record_reading import InboundEvent
 from service.domain.retry import RULES
+from service.domain.value import replace
 from tests.builders import APPROVED, NOW, NUMBER, PURCHASED, REFUSED, make_inbound
 from tests.unit.domain.world import DOWN, LOST, TAKEN, WRONG, World, done
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from service.domain.binding import Binding
@@ -15,6 +14,7 @@ from service.domain.outcome import ErrorClass, Failure, Outcome, Result, Succeed
 from service.domain.record_reading import InboundEvent
 from service.domain.settling import Settling, settle
 from service.domain.taking_in import IntakePolicy, ReadRecord, keys_of, take_in
+from service.domain.value import replace
 from tests.builders import NOW, make_intake_policy, make_read
 
 READS = ("registration", "approval")

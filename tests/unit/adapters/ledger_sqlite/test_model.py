@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from service.domain.binding import BindingState
 from service.domain.command import CommandState, Lane, PlanState, Session
 from service.domain.ledger_state import Changes, Fact, Hold, HoldKind, Keys, Known, OutboxMessage
 from service.domain.retention import Erasable
+from service.domain.value import replace
 from tests.builders import CREATE, GROUP, NOW, make_binding, make_command, make_event, make_order, make_plan
 from tests.fakes.ledger import FakeLedger
 
@@ -164,7 +164,7 @@ class Driver:
         if with_plans:  # most of the time the plans of the commands come along
             missing = {c.plan_id: make_plan(int(c.plan_id[-6:])) for c in change.commands}
             missing |= {plan.id: plan for plan in change.plans}
-            change = dataclasses.replace(change, plans=tuple(missing.values()))
+            change = replace(change, plans=tuple(missing.values()))
         seen: list[Known] = []
 
         def decide(known: Known) -> Changes:
@@ -203,7 +203,7 @@ class Driver:
 
     async def _published(self, message_id: str) -> object:
         await self.ledger.mark_published([message_id], NOW)
-        return [dataclasses.replace(m, seq=0) for m in await self.ledger.unpublished(10)]
+        return [replace(m, seq=0) for m in await self.ledger.unpublished(10)]
 
     async def _erase(self, argument: Any) -> int:
         what, before, one = argument
