@@ -8,6 +8,7 @@ trip: tokens are asked for beforehand, and prolonged while anybody waits.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
 from collections import deque
 from collections.abc import Iterable
@@ -99,6 +100,7 @@ class TokenSupply:
         self._go_by_the_quota()
         self._tokens: dict[int, _Token] = {}
         self._share = spending.most
+        self._idle: list[tuple[float, int]] = []  # when it was to be free, and its number: may be behind what is known
         self._slots: dict[float, _Token] = {}  # by the moment it was dealt for
         self._asking = asyncio.Lock()
         self._asked_at = self._last_due = -math.inf
@@ -119,29 +121,39 @@ class TokenSupply:
             self._keeping = asyncio.get_running_loop().create_task(self._keep())
         while True:
             now = self._clock.monotonic()
-            token = min(self._free(), key=lambda held: held.free_at, default=None)
-            if token is not None and (self._due(token) <= now + SOON_SECONDS or len(self._tokens) >= self._share):
-                return self._deal(token)
+            token = self._next_free(now)
+            due = math.inf if token is None else max(token.free_at, self._not_before(now))
+            if token is not None and (due <= now + SOON_SECONDS or len(self._tokens) >= self._share):
+                return self._deal(token, due)
             if now - self._asked_at >= ASK_SECONDS:
                 await self._ask()
             elif token is not None:
-                return self._deal(token)
+                return self._deal(token, due)
             else:
                 await self._clock.sleep(max(LEAST_SECONDS, self._asked_at + ASK_SECONDS - now))
 
-    def _free(self) -> Iterable[_Token]:
-        """Tokens that nobody was dealt and that will still be ours at their moment."""
-        return (token for token in self._tokens.values() if token.dealt is None and self._due(token) < token.until)
+    def _next_free(self, now: float) -> _Token | None:
+        """The token that is free first, of those that nobody was dealt and that will still be ours at their moment."""
+        not_before = self._not_before(now)
+        while self._idle:
+            free_at, number = self._idle[0]
+            token = self._tokens.get(number)
+            if token is None or token.dealt is not None or max(free_at, not_before) >= token.until:
+                heapq.heappop(self._idle)  # comes back when it is, or when its time is prolonged
+            elif token.free_at > free_at:
+                heapq.heapreplace(self._idle, (token.free_at, number))
+            else:
+                return token
+        return None
 
-    def _due(self, token: _Token) -> float:
-        """When the token may be used: in time after its last use, and not in a bunch with our others."""
+    def _not_before(self, now: float) -> float:
+        """When any token may be used again: not in a bunch with our others."""
         share = self._spending.share()
         ours = self._period / max(1, len(self._tokens))
         apart = self._spending.full_spacing * EVENNESS if share >= 1 else ours / share
-        return max(token.free_at, self._last_due + apart, self._clock.monotonic())
+        return max(self._last_due + apart, now)
 
-    def _deal(self, token: _Token) -> Slot:
-        due = self._due(token)
+    def _deal(self, token: _Token, due: float) -> Slot:
         self._last_due = token.dealt = due
         at = self._clock.now() + due - self._clock.monotonic()
         self._slots[at] = token
@@ -152,6 +164,7 @@ class TokenSupply:
         token = self._slots.pop(slot.at, None)
         if token is not None:
             token.dealt = None
+            heapq.heappush(self._idle, (token.free_at, token.number))
 
     def slowed(self) -> None:
         """Nothing is taken beforehand but tokens, and those are used at the new pace."""
@@ -166,6 +179,7 @@ class TokenSupply:
             self.put_back(slot)
             return False
         token.use(now, self._period, self._gap)
+        heapq.heappush(self._idle, (token.free_at, token.number))
         self._spending.note(now)
         return True
 
@@ -280,3 +294,4 @@ class TokenSupply:
         for lost in self._tokens.keys() - held.keys():
             self._tokens[lost].until = -math.inf
         self._tokens, self._share = held, lent.share
+        self._idle = sorted((token.free_at, token.number) for token in held.values() if token.dealt is None)

@@ -17,6 +17,8 @@ from service.domain.announcements import bare, without_value
 from service.domain.ledger_state import OutboxMessage
 
 BATCH: Final = 500
+REST_SHARE: Final = 3.0  # between two batches, of what the last one took: what ends meanwhile goes with the next
+MOST_REST_SECONDS: Final = 0.05
 FITTINGS: Final = (without_value, bare)
 """What a message that is refused as too large is made into, one refusal after another."""
 
@@ -57,8 +59,11 @@ class OutboxRelay:
         return len(acknowledged)
 
     async def _round(self) -> None:
+        begun = self._clock.monotonic()
         if await self.run_once() == 0:
             await self._changed()
+        else:
+            await self._clock.sleep(min(MOST_REST_SECONDS, REST_SHARE * (self._clock.monotonic() - begun)))
 
     async def _publish(self, messages: Sequence[OutboxMessage]) -> Sequence[str]:
         fitted = [_fitted(m, self._refused[m.id]) for m in messages if self._refused[m.id] <= len(FITTINGS)]

@@ -14,7 +14,7 @@ from service.adapters.ledger_sql.grouping import Parts, accounts_of, names_in, n
 from service.application.ports import LostClaimError, UnavailableError
 from service.domain.ledger_state import Changes, Keys, Known
 
-MOST_JOBS: Final = 64  # per commit: bounds how long the first one waits for the last
+MOST_JOBS: Final = 256  # per commit: bounds how long the first one waits for the last
 LARGE: Final = 32  # keys; a decision about more is made in a thread, beside the loop
 
 
