@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.progress import Progress
 
@@ -26,9 +26,9 @@ from tests.benchmarks.contenders.table import (
     PROCRASTINATE,
     cordboard,
 )
-from tests.benchmarks.contest import CALLS, OWN_CPU, PARTITIONS, Arena, Contender, Figures, contest
+from tests.benchmarks.contest import CALLS, DATABASE_CPU, OWN_CPU, PARTITIONS, Arena, Contender, Figures, contest
 from tests.benchmarks.environment import environment
-from tests.benchmarks.scenarios import flood, paced, restart
+from tests.benchmarks.scenarios import at_quota, flood, paced, restart, statements
 from tests.kafka.broker import KafkaBroker
 from tests.kafka.topics import TopicMaker
 from tests.postgres.server import PostgresServer
@@ -75,10 +75,18 @@ async def beside_slow(arena: Arena, contender: Contender) -> Figures:
     return {**found, "p99 x without slow ones": found["p99 ms"] / without["p99 ms"]}
 
 
-AT_20: Final = (
-    cordboard("cordboard (SQLite), 20/s", postgres=False, quota=20),
-    cordboard("cordboard (PostgreSQL), 20/s", postgres=True, quota=20),
-)
+def both(what: str, **how: Any) -> tuple[Contender, Contender]:
+    """Cordboard on either ledger, with something about it."""
+    return (
+        cordboard(f"cordboard (SQLite){what}", postgres=False, **how),
+        cordboard(f"cordboard (PostgreSQL){what}", postgres=True, **how),
+    )
+
+
+AS_DELIVERED: Final = (CORDBOARD_SQLITE, CORDBOARD_POSTGRES)
+AT_20: Final = both(", 20/s", quota=20)
+SLOW_DISK: Final = both(", flushes + 5 ms", altered="flush=0.005")
+UNTOLD: Final = both(", telemetry off", altered="untold")
 SCENARIOS: Final = (
     Scenario(
         name="throughput",
@@ -96,12 +104,17 @@ SCENARIOS: Final = (
     Scenario(
         name="paced",
         what="20 hires a second, quota lifted: from production to creation",
-        contenders=[(one, partial(paced, rate=20, seconds=10)) for one in (BARE, CORDBOARD_SQLITE, CORDBOARD_POSTGRES)],
+        contenders=[(one, partial(paced, rate=20, seconds=15)) for one in (BARE, *AS_DELIVERED)],
+    ),
+    Scenario(
+        name="quota",
+        what="10,000 hires at a quota of 20 a second",
+        contenders=[(one, partial(at_quota, hires=10_000, rate=20)) for one in AT_20],
     ),
     Scenario(
         name="head-of-line",
         what="200 hires a second, one of a hundred slow by 5 s: the others",
-        contenders=[(one, beside_slow) for one in (CORDBOARD_SQLITE, CORDBOARD_POSTGRES)],
+        contenders=[(one, beside_slow) for one in AS_DELIVERED],
     ),
     Scenario(
         name="flood",
@@ -112,6 +125,51 @@ SCENARIOS: Final = (
         name="restart",
         what="a start after kill -9 with 100,000 hires waiting in the ledger",
         contenders=[(one, partial(restart, waiting=100_000)) for one in AT_20],
+    ),
+    Scenario(
+        name="grown-sqlite",
+        what="the ledger empty, and with 1 M finished commands",
+        contenders=[
+            (one, partial(contest, hires=2_000))
+            for one in (
+                CORDBOARD_SQLITE,
+                cordboard("cordboard (SQLite), 1 M finished", postgres=False, finished=1_000_000),
+            )
+        ],
+        compared=(CALLS, OWN_CPU),
+    ),
+    Scenario(
+        name="grown-postgres",
+        what="the ledger empty, and with 1 M and 10 M finished commands",
+        contenders=[
+            (one, partial(contest, hires=2_000))
+            for one in (
+                CORDBOARD_POSTGRES,
+                cordboard("cordboard (PostgreSQL), 1 M finished", postgres=True, finished=1_000_000),
+                cordboard("cordboard (PostgreSQL), 10 M finished", postgres=True, finished=10_000_000),
+            )
+        ],
+        compared=(CALLS, OWN_CPU, DATABASE_CPU),
+    ),
+    Scenario(
+        name="slow-disk",
+        what="5 ms added to every flush of the ledger",
+        contenders=[*bursts(bare=10_000), *((one, partial(contest, hires=2_000)) for one in SLOW_DISK)],
+        compared=(CALLS,),
+    ),
+    *(
+        Scenario(
+            name=f"telemetry-{name}",
+            what="telemetry off and on: CPU",
+            contenders=[(one, partial(contest, hires=1_000)) for one in (off, on)],
+            compared=(OWN_CPU,),
+        )
+        for name, off, on in zip(("sqlite", "postgres"), UNTOLD, AS_DELIVERED, strict=True)
+    ),
+    Scenario(
+        name="statements",
+        what="what the ledger is asked for a hire",
+        contenders=[(one, partial(statements, hires=2_000)) for one in both(", counted", altered="counted")],
     ),
 )
 

@@ -11,7 +11,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 
 FIRST_EXTENSION: Final = 10_000
-FIRST_LEFT_OUT: Final = 10
+FIRST_LEFT_OUT: Final = 40
 
 
 def hire(number: int) -> tuple[bytes, bytes]:
@@ -53,7 +53,7 @@ async def produce(bootstrap_servers: str, topic: str, first: int, count: int) ->
 async def produce_paced(bootstrap_servers: str, topic: str, first: int, count: int, rate: float) -> dict[str, float]:
     """Write at an even pace; by extension, when its record was handed over (monotonic).
 
-    The first few are left out: with them the producer makes its connections.
+    The first two seconds at 20 a second are left out: producer, broker and consumer warm up.
     """
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers)
     await producer.start()

@@ -17,7 +17,7 @@ Rounds = Sequence[Mapping[str, Figures]]
 
 def ratios(rounds: Rounds, name: str, to: str, figure: str) -> list[float]:
     """One contender's figure by another's, round by round, ascending."""
-    return sorted(one[name][figure] / one[to][figure] for one in rounds if name in one and to in one)
+    return sorted(one[name][figure] / one[to][figure] for one in rounds if name in one and one.get(to, {}).get(figure))
 
 
 def spread(values: Sequence[float]) -> str:

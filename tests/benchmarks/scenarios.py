@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import time
+from bisect import bisect_left
 from contextlib import suppress
 
+import orjson
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
@@ -62,6 +64,42 @@ async def paced(arena: Arena, contender: Contender, *, rate: float, seconds: flo
         "worst ms": lags[-1],
         "CPU % of a core": cpu / seconds * 100,
     }
+
+
+async def at_quota(arena: Arena, contender: Contender, *, hires: int, rate: int) -> Figures:
+    """How much of a quota is used by creations, and the most of them that arrived within any second."""
+    async with (
+        arena.vendor() as (vendor, _),
+        arena.prepared(contender, vendor) as stage,
+        stage.started() as process,
+    ):
+        await produce(stage.task.kafka, stage.task.topic, 0, hires)
+        await until(
+            lambda: described(vendor, hires),
+            seconds=hires / rate * 1.2 + 60,
+            what=f"{contender.name}: {hires} hires at {rate}/s",
+            every=1.0,
+            worker=process,
+        )
+        arrivals = sorted((await stats_of(vendor))["created_at"].values())
+        return {
+            "share of the quota": (len(arrivals) - 1) / (rate * (arrivals[-1] - arrivals[0])),
+            "most in a second": max(nth + 1 - bisect_left(arrivals, at - 1.0) for nth, at in enumerate(arrivals)),
+            "CPU % of a core": meters.cpu_seconds(process.pid) / (arrivals[-1] - arrivals[0]) * 100,
+            "peak MiB": meters.peak_mib(process.pid),
+        }
+
+
+async def statements(arena: Arena, contender: Contender, *, hires: int) -> Figures:
+    """What the ledger is asked for a hire, from the start of a process to its end."""
+    async with arena.vendor() as (vendor, _), arena.prepared(contender, vendor) as stage:
+        async with stage.started() as process:
+            await produce(stage.task.kafka, stage.task.topic, 0, hires)
+            await until(
+                lambda: described(vendor, hires), seconds=300, what=f"{contender.name}: all hires done", worker=process
+            )
+        counts = orjson.loads((stage.folder / "counts.json").read_bytes())
+        return {f"{name} a hire": count / hires for name, count in sorted(counts.items())}
 
 
 async def flood(arena: Arena, contender: Contender, *, events: int) -> Figures:

@@ -17,6 +17,7 @@ from tests.benchmarks.contest import Contender
 COMPILED: Final = Path(__file__).parents[3] / ".cache/bench-java"
 LIFTED: Final = 1_000
 """Requests a second: so high that nobody waits for it, and the quota's whole machinery runs all the same."""
+COUNTS: Final = "counts.json"
 SECRETS: Final = {"CORDBOARD_ACCOUNTS__ACME__SECRET_KEY": "FAKE-secret-key-0123456789"}
 
 
@@ -39,10 +40,8 @@ def java(name: str, main_class: str) -> Contender:
     return Contender(name=name, command=command)
 
 
-def cordboard(
-    name: str, *, postgres: bool, quota: float = LIFTED, settings: Mapping[str, Any] | None = None
-) -> Contender:
-    """Cordboard as it is delivered, one worker."""
+def cordboard(name: str, *, postgres: bool, quota: float = LIFTED, altered: str = "", finished: int = 0) -> Contender:
+    """Cordboard as it is delivered, one worker; or altered, or with so many finished commands in its ledger."""
 
     def command(task: Task, folder: Path) -> tuple[Sequence[str], Mapping[str, str]]:
         parts = urlsplit(task.database)
@@ -62,13 +61,21 @@ def cordboard(
                     "quotas": {"default": quota},
                 }
             },
-            **(settings or {}),
         }
         (folder / "cordboard.yaml").write_text(yaml.safe_dump(document))
         password = {"CORDBOARD_LEDGER_PASSWORD": parts.password or ""} if postgres else {}
-        return [sys.executable, "-m", "service", "run", "--config", str(folder / "cordboard.yaml")], SECRETS | password
+        what = ["tests.benchmarks.contenders.altered_cordboard", altered] if altered else ["service"]
+        counts = {"COUNTS": str(folder / COUNTS)}
+        run = ["run", "--config", str(folder / "cordboard.yaml")]
+        return [sys.executable, "-m", *what, *run], SECRETS | password | counts
 
-    return Contender(name=name, command=command, needs_postgres=postgres, results_topic="provisioning.results")
+    return Contender(
+        name=name,
+        command=command,
+        needs_postgres=postgres,
+        results_topic="provisioning.results",
+        finished=finished,
+    )
 
 
 BARE: Final = python("bare loop", "bare_loop")
