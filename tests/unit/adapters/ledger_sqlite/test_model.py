@@ -168,7 +168,7 @@ class Driver:
         seen: list[Known] = []
 
         def decide(known: Known) -> Changes:
-            seen.append(known)
+            seen[:] = [known]  # a ledger may ask again
             decided: Changes = change
             return decided
 
