@@ -54,7 +54,7 @@ HAS_PLAN = """EXISTS (
 )"""
 IS_WANTED = """CASE
     WHEN f.taken_by IS NOT NULL THEN EXISTS (SELECT 1 FROM commands AS c WHERE c.id = f.taken_by OFFSET 0)
-    ELSE EXISTS (SELECT 1 FROM plans AS p WHERE p.state = 'open' AND p.subject = f.subject OFFSET 0)
+    ELSE EXISTS (SELECT 1 FROM plans AS p WHERE p.state || '' = 'open' AND p.subject = f.subject OFFSET 0)
 END"""
 # An event and its identity have one arrival. The newest stays: the next event is numbered after it.
 IS_ALONE = """

@@ -19,7 +19,7 @@ SELECT_ATTEMPTS = f"SELECT {rows.ATTEMPT} FROM attempts WHERE command_id = $1 OR
 SELECT_HISTORY = f"SELECT {rows.HISTORY} FROM history WHERE command_id = $1 ORDER BY seq"  # noqa: S608
 COUNT_UNFINISHED = f"""
 SELECT operation, state, count(*) FROM commands
-WHERE state IN {rows.UNFINISHED} GROUP BY operation, state
+WHERE state || '' IN {rows.UNFINISHED} GROUP BY operation, state
 """  # noqa: S608
 COUNT_ENDED_PLANS = "SELECT 'plan', state, count(*) FROM plans WHERE state IN ('completed', 'failed') GROUP BY state"
 # What this session wrote and what sessions left that have ended; nothing before an earlier message about the same
@@ -31,11 +31,11 @@ WHERE published_at IS NULL AND (
     OR NOT EXISTS (SELECT 1 FROM sessions AS s WHERE s.fence = m.owner AND s.ended_at IS NULL)
 ) AND (
     SELECT true FROM outbox AS e JOIN sessions AS s ON s.fence = e.owner AND s.ended_at IS NULL
-    WHERE e.published_at IS NULL AND e.order_by = m.order_by AND e.seq < m.seq AND e.owner <> $1 LIMIT 1
+    WHERE coalesce(e.published_at, -1) = -1 AND e.order_by = m.order_by AND e.seq < m.seq AND e.owner <> $1 LIMIT 1
 ) IS NULL
 ORDER BY seq LIMIT $2
 """  # noqa: S608
-MARK_PUBLISHED = "UPDATE outbox SET published_at = $1 WHERE id = ANY($2::text[]) AND published_at IS NULL"
+MARK_PUBLISHED = "UPDATE outbox SET published_at = $1 WHERE id = ANY($2::text[]) AND published_at + 0 IS NULL"
 
 
 async def commands(connection: Connection, query: CommandQuery) -> list[Command]:

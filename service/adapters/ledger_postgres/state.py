@@ -44,9 +44,9 @@ WITH standing AS MATERIALIZED (
 ), around AS MATERIALIZED (
     SELECT {rows.PLAN} FROM plans WHERE id IN (
         SELECT unnest($3::text[])
-        UNION SELECT id FROM plans WHERE state = 'open' AND subject = ANY($4::text[])
+        UNION SELECT id FROM plans WHERE state || '' = 'open' AND subject = ANY($4::text[])
         UNION SELECT plan_id FROM commands WHERE live AND subject = ANY($4::text[])
-        UNION SELECT plan_id FROM commands WHERE live AND resource = ANY($5::text[])
+        UNION SELECT plan_id FROM commands WHERE live::integer = 1 AND resource = ANY($5::text[])
     )
 ), steps AS MATERIALIZED (
     SELECT {rows.COMMAND} FROM commands
