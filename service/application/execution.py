@@ -51,7 +51,7 @@ from service.domain.value import Value, replace
 
 AHEAD_SECONDS: Final = 2.0  # how much work per operation is looked at before its slot comes
 READ_ROOM: Final = 200  # commands that only read share calls, so many may wait at once
-MOST_IN_FLIGHT: Final = 2000
+MOST_IN_FLIGHT: Final = 1000
 REST_SHARE: Final = 3.0  # between two claims, of what the last one took: who claims alone is quick, a fleet takes turns
 
 
