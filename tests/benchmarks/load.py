@@ -11,7 +11,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 
 FIRST_EXTENSION: Final = 10_000
-FIRST_LEFT_OUT: Final = 40
+LEFT_OUT_SECONDS: Final = 2.0
 
 
 def hire(number: int) -> tuple[bytes, bytes]:
@@ -53,7 +53,7 @@ async def produce(bootstrap_servers: str, topic: str, first: int, count: int) ->
 async def produce_paced(bootstrap_servers: str, topic: str, first: int, count: int, rate: float) -> dict[str, float]:
     """Write at an even pace; by extension, when its record was handed over (monotonic).
 
-    The first two seconds at 20 a second are left out: producer, broker and consumer warm up.
+    The first two seconds are left out: producer, broker and consumer warm up.
     """
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers)
     await producer.start()
@@ -63,7 +63,7 @@ async def produce_paced(bootstrap_servers: str, topic: str, first: int, count: i
         begun = time.monotonic()
         for nth, (key, value) in enumerate(hires(first, count)):
             await asyncio.sleep(max(0.0, begun + nth / rate - time.monotonic()))
-            if nth >= FIRST_LEFT_OUT:
+            if nth >= LEFT_OUT_SECONDS * rate:
                 produced[str(FIRST_EXTENSION + first + nth)] = time.monotonic()
             await producer.send(topic, value=value, key=key)
         await producer.flush()
