@@ -45,8 +45,6 @@ from service.vendors.http_exchange import telling_before_writing
 from service.vendors.registry import VENDORS
 
 OpenLedger = SqliteLedger | PostgresLedger
-GATHER_SECONDS: Final = 0.02
-GATHER_SHARED_SECONDS: Final = 0.1  # a claim costs several round trips; what is claimed lasts for two seconds
 LOOK_SECONDS: Final = 5.0  # between two looks whether the ledger of a window answers
 
 
@@ -280,7 +278,6 @@ def _execution(  # noqa: PLR0917 - what execution is made of, each of its own ty
         clock=site.clock,
         telemetry=site.telemetry,
         policy=policy,
-        gather_seconds=GATHER_SHARED_SECONDS if site.settings.is_shared else GATHER_SECONDS,
     )
 
 

@@ -83,8 +83,8 @@ class Execution:
     ) -> None:
         """Everything it needs, as ports.
 
-        Between two claims as much time passes as they are worth, at most `gather_seconds`: what ends meanwhile is
-        followed by one claim, and by one read.
+        Between two claims as much time passes as they are worth, at most `gather_seconds` for each process of a fleet:
+        what ends meanwhile is followed by one claim, and by one read.
         """
         self._gather = gather_seconds
         self._ledger = ledger
@@ -163,7 +163,8 @@ class Execution:
     async def _round(self) -> None:
         begun, self._more = self._clock.monotonic(), False
         await self.run_once()
-        await self._clock.sleep(min(self._gather, REST_SHARE * (self._clock.monotonic() - begun)))
+        took = self._clock.monotonic() - begun
+        await self._clock.sleep(min(self._gather * self._own.fleet, REST_SHARE * took))
         if not self._more:
             await self._changed()
 
