@@ -70,7 +70,7 @@ test-long: install kafka-jars postgres-server ## the sizes that do not fit into 
 	$(call step,long tests on a real Kafka and PostgreSQL,$(call tests,tests -m long))
 
 .PHONY: bench
-bench: $(VENV)/.bench kafka-jars bench-jars postgres-server ## Cordboard beside others, about an hour; ARGS="--only throughput --rounds 1"
+bench: $(VENV)/.bench kafka-jars bench-jars postgres-server ## Cordboard beside others, two hours; ARGS="--only throughput --rounds 1"
 	$(call step,benchmarks,$(BIN)/python -m tests.benchmarks $(ARGS))
 
 # --- the steps of `make check`, each also by itself ---------------------------------------------------------------

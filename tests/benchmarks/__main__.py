@@ -1,4 +1,4 @@
-"""The benchmarks: `python -m tests.benchmarks` runs them all, `--only throughput` one, `--rounds 5` as often.
+"""The benchmarks: `python -m tests.benchmarks` runs them all, `--only throughput` one, `--rounds 3` as often.
 
 They measure and do not judge. Results go to `--out` as tables, JSON and pictures. Leave the machine alone meanwhile.
 """
@@ -48,6 +48,8 @@ class Scenario:
     contenders: Sequence[tuple[Contender, Measure]]
     compared: Sequence[str] = ()
     delay: float = 0.0
+    rounds: int = 5
+    """How often, unless asked otherwise."""
 
     @property
     def base(self) -> str:
@@ -110,6 +112,7 @@ SCENARIOS: Final = (
         name="quota",
         what="10,000 hires at a quota of 20 a second",
         contenders=[(one, partial(at_quota, hires=10_000, rate=20)) for one in AT_20],
+        rounds=1,  # of nine minutes for each
     ),
     Scenario(
         name="head-of-line",
@@ -163,6 +166,7 @@ SCENARIOS: Final = (
             what="telemetry off and on: CPU",
             contenders=[(one, partial(contest, hires=1_000)) for one in (off, on)],
             compared=(OWN_CPU,),
+            rounds=20,
         )
         for name, off, on in zip(("sqlite", "postgres"), UNTOLD, AS_DELIVERED, strict=True)
     ),
@@ -174,7 +178,7 @@ SCENARIOS: Final = (
 )
 
 
-async def run(scenarios: Sequence[Scenario], rounds: int, out: Path) -> None:
+async def run(scenarios: Sequence[Scenario], asked_rounds: int | None, out: Path) -> None:
     """Round after round, everybody once in each, whose turn is first changing."""
     with KafkaBroker() as kafka, PostgresServer() as postgres:
         for topic in RESULT_TOPICS:
@@ -182,6 +186,7 @@ async def run(scenarios: Sequence[Scenario], rounds: int, out: Path) -> None:
         where = environment(Path.cwd())
         with Progress() as progress:
             for scenario in scenarios:
+                rounds = asked_rounds or scenario.rounds
                 arena = Arena(kafka=kafka, postgres=postgres, delay=scenario.delay)
                 task = progress.add_task(scenario.name, total=rounds * len(scenario.contenders))
                 measured: list[dict[str, Figures]] = []
@@ -206,7 +211,7 @@ def main() -> int:
     names = [scenario.name for scenario in SCENARIOS]
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--only", choices=names, action="append", help="this scenario; may be given again")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, help="how often; else five times, or as a scenario says")
     parser.add_argument("--out", type=Path, default=Path(".cache/bench"), help="where results go")
     asked = parser.parse_args()
     chosen = [scenario for scenario in SCENARIOS if asked.only is None or scenario.name in asked.only]
