@@ -29,7 +29,7 @@ from service.application.ports import (
     VendorClient,
     VendorOperation,
 )
-from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going
+from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going, rest
 from service.application.telemetry import Telemetry
 from service.domain.account import Account
 from service.domain.command import Command, CommandState, Lane
@@ -52,7 +52,6 @@ from service.domain.value import Value, replace
 AHEAD_SECONDS: Final = 2.0  # how much work per operation is looked at before its slot comes
 READ_ROOM: Final = 200  # commands that only read share calls, so many may wait at once
 MOST_IN_FLIGHT: Final = 1000
-REST_SHARE: Final = 3.0  # between two claims, of what the last one took: who claims alone is quick, a fleet takes turns
 
 
 class _Pool(Value, frozen=True):
@@ -103,7 +102,6 @@ class Execution:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._sending: set[str] = set()
         self._unsure = False
-        self._more = False  # whether a room may have been filled, so that work is left for it
         self._absent_since: dict[str, float] = {}  # monotonic seconds, by command
         self._done_at: dict[str, float] = {}  # monotonic seconds, by resource
         self._begun_at = clock.monotonic()
@@ -121,7 +119,9 @@ class Execution:
 
     async def run_once(self) -> int:
         """Claim what there is room for and start it; how many commands were claimed."""
-        rooms = self._free_rooms()
+        return await self._fill(self._free_rooms())
+
+    async def _fill(self, rooms: Sequence[ClaimRoom]) -> int:
         if not rooms:
             return 0
         now = self._clock.now()
@@ -129,7 +129,6 @@ class Execution:
         self._telemetry.health("ledger", ready=True)
         for claim in claims:
             self._start(replace(claim, at=now))
-        self._more = len(claims) >= min(room.room for room in rooms)
         return len(claims)
 
     async def _claim(self, now: float, rooms: Sequence[ClaimRoom]) -> Sequence[Claim]:
@@ -161,11 +160,10 @@ class Execution:
             self._telemetry.log("warning", "commands are handed back by the next start", reason=str(away))
 
     async def _round(self) -> None:
-        begun, self._more = self._clock.monotonic(), False
-        await self.run_once()
-        took = self._clock.monotonic() - begun
-        await self._clock.sleep(min(self._gather * self._own.fleet, REST_SHARE * took))
-        if not self._more:
+        begun, rooms = self._clock.monotonic(), self._free_rooms()
+        claimed = await self._fill(rooms)
+        await rest(begun, most=self._gather * self._own.fleet, clock=self._clock)
+        if claimed < min((room.room for room in rooms), default=1):  # no room was filled: nothing is left for it
             await self._changed()
 
     def _free_rooms(self) -> list[ClaimRoom]:

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from service.application.ports import Clock, Ledger, Publisher, PublishRefusedError
-from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going
+from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going, rest
 from service.application.telemetry import Telemetry
 from service.domain.announcements import bare, without_value
 from service.domain.ledger_state import OutboxMessage
 
 BATCH: Final = 500
-REST_SHARE: Final = 3.0  # between two batches, of what the last one took: what ends meanwhile goes with the next
-MOST_REST_SECONDS: Final = 0.05
+MOST_REST_SECONDS: Final = 0.05  # between two batches
 FITTINGS: Final = (without_value, bare)
 """What a message that is refused as too large is made into, one refusal after another."""
 
@@ -63,7 +62,7 @@ class OutboxRelay:
         if await self.run_once() == 0:
             await self._changed()
         else:
-            await self._clock.sleep(min(MOST_REST_SECONDS, REST_SHARE * (self._clock.monotonic() - begun)))
+            await rest(begun, most=MOST_REST_SECONDS, clock=self._clock)
 
     async def _publish(self, messages: Sequence[OutboxMessage]) -> Sequence[str]:
         fitted = [_fitted(m, self._refused[m.id]) for m in messages if self._refused[m.id] <= len(FITTINGS)]

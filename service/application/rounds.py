@@ -11,6 +11,7 @@ from service.application.telemetry import Telemetry
 
 T = TypeVar("T")
 
+REST_SHARE: Final = 3.0
 FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 2.0  # what was away is back within five seconds: this pause, a claim, a look and a slot
 
@@ -112,6 +113,14 @@ async def insist(write: Callable[[], Awaitable[T]], *, name: str, clock: Clock, 
             telemetry.log("warning", "waiting for something that is away", loop=name, part=away.part, reason=str(away))
             await clock.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+
+async def rest(begun: float, *, most: float, clock: Clock) -> None:
+    """Sleep three times as long as what began then (monotonic) has taken, at most so many seconds.
+
+    What comes meanwhile goes with the next; who is alone is quick, those who get in each other's way take turns.
+    """
+    await clock.sleep(min(most, REST_SHARE * (clock.monotonic() - begun)))
 
 
 async def longer_pause(pause: float, clock: Clock, stopping: Stopping) -> float:

@@ -70,6 +70,11 @@ def bursts(**hires: int) -> list[tuple[Contender, Measure]]:
     return [(known[name], partial(contest, hires=count)) for name, count in hires.items()]
 
 
+def each(measure: Measure, *contenders: Contender) -> list[tuple[Contender, Measure]]:
+    """The same measurement of everybody."""
+    return [(one, measure) for one in contenders]
+
+
 async def beside_slow(arena: Arena, contender: Contender) -> Figures:
     """200 hires a second, one of a hundred slow by 5 s: the others' wait, and how much longer it is than without."""
     without = await paced(arena, contender, rate=200, seconds=10)
@@ -106,65 +111,61 @@ SCENARIOS: Final = (
     Scenario(
         name="paced",
         what="20 hires a second, quota lifted: from production to creation",
-        contenders=[(one, partial(paced, rate=20, seconds=15)) for one in (BARE, *AS_DELIVERED)],
+        contenders=each(partial(paced, rate=20, seconds=15), BARE, *AS_DELIVERED),
     ),
     Scenario(
         name="quota",
         what="10,000 hires at a quota of 20 a second",
-        contenders=[(one, partial(at_quota, hires=10_000, rate=20)) for one in AT_20],
+        contenders=each(partial(at_quota, hires=10_000, rate=20), *AT_20),
         rounds=1,  # of nine minutes for each
     ),
     Scenario(
         name="head-of-line",
         what="200 hires a second, one of a hundred slow by 5 s: the others",
-        contenders=[(one, beside_slow) for one in AS_DELIVERED],
+        contenders=each(beside_slow, *AS_DELIVERED),
     ),
     Scenario(
         name="flood",
         what="100,000 events from Kafka into the ledger, beside 20 calls a second",
-        contenders=[(one, partial(flood, events=100_000)) for one in AT_20],
+        contenders=each(partial(flood, events=100_000), *AT_20),
     ),
     Scenario(
         name="restart",
         what="a start after kill -9 with 100,000 hires waiting in the ledger",
-        contenders=[(one, partial(restart, waiting=100_000)) for one in AT_20],
+        contenders=each(partial(restart, waiting=100_000), *AT_20),
     ),
     Scenario(
         name="grown-sqlite",
         what="the ledger empty, and with 1 M finished commands",
-        contenders=[
-            (one, partial(contest, hires=2_000))
-            for one in (
-                CORDBOARD_SQLITE,
-                cordboard("cordboard (SQLite), 1 M finished", postgres=False, finished=1_000_000),
-            )
-        ],
+        contenders=each(
+            partial(contest, hires=2_000),
+            CORDBOARD_SQLITE,
+            cordboard("cordboard (SQLite), 1 M finished", postgres=False, finished=1_000_000),
+        ),
         compared=(CALLS, OWN_CPU),
     ),
     Scenario(
         name="grown-postgres",
         what="the ledger empty, and with 1 M and 10 M finished commands",
-        contenders=[
-            (one, partial(contest, hires=2_000))
-            for one in (
-                CORDBOARD_POSTGRES,
-                cordboard("cordboard (PostgreSQL), 1 M finished", postgres=True, finished=1_000_000),
-                cordboard("cordboard (PostgreSQL), 10 M finished", postgres=True, finished=10_000_000),
-            )
-        ],
+        contenders=each(
+            partial(contest, hires=2_000),
+            CORDBOARD_POSTGRES,
+            cordboard("cordboard (PostgreSQL), 1 M finished", postgres=True, finished=1_000_000),
+            cordboard("cordboard (PostgreSQL), 10 M finished", postgres=True, finished=10_000_000),
+        ),
         compared=(CALLS, OWN_CPU, DATABASE_CPU),
     ),
     Scenario(
         name="slow-disk",
         what="5 ms added to every flush of the ledger",
-        contenders=[*bursts(bare=10_000), *((one, partial(contest, hires=2_000)) for one in SLOW_DISK)],
+        contenders=[*bursts(bare=10_000), *each(partial(contest, hires=2_000), *SLOW_DISK)],
         compared=(CALLS,),
     ),
     *(
         Scenario(
             name=f"telemetry-{name}",
             what="telemetry off and on: CPU",
-            contenders=[(one, partial(contest, hires=1_000)) for one in (off, on)],
+            contenders=each(partial(contest, hires=1_000), off, on),
             compared=(OWN_CPU,),
             rounds=20,
         )
@@ -173,7 +174,7 @@ SCENARIOS: Final = (
     Scenario(
         name="statements",
         what="what the ledger is asked for a hire",
-        contenders=[(one, partial(statements, hires=2_000)) for one in both(", counted", altered="counted")],
+        contenders=each(partial(statements, hires=2_000), *both(", counted", altered="counted")),
     ),
 )
 

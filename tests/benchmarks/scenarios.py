@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from tests.benchmarks import meters
+from tests.benchmarks.contenders.table import COUNTS
 from tests.benchmarks.contenders.task import Task
 from tests.benchmarks.contest import (
     WARM_UP,
@@ -98,7 +99,7 @@ async def statements(arena: Arena, contender: Contender, *, hires: int) -> Figur
             await until(
                 lambda: described(vendor, hires), seconds=300, what=f"{contender.name}: all hires done", worker=process
             )
-        counts = orjson.loads((stage.folder / "counts.json").read_bytes())
+        counts = orjson.loads((stage.folder / COUNTS).read_bytes())
         return {f"{name} a hire": count / hires for name, count in sorted(counts.items())}
 
 

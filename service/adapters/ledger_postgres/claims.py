@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
-from service.adapters.ledger_postgres.connection import Connection, Transaction
+from service.adapters.ledger_postgres.connection import Connection, Transaction, only_row
 from service.adapters.ledger_postgres.sql import NOW
 from service.adapters.ledger_postgres.state import bindings_of
 from service.adapters.ledger_sql import rows
@@ -20,7 +20,8 @@ CLAIMS: Final = frozenset({"claims"})
 """One process of the fleet claims at a time: two claims beside each other could take work of one subject."""
 LOOK_PAST: Final = 50  # blocked commands of an account that one claim looks past, beyond what fits into the room
 
-CLAIMABLE: Final = "state IN ('pending', 'waiting', 'in_doubt')"
+UNSENT: Final = "('pending', 'waiting', 'in_doubt')"
+CLAIMABLE: Final = f"state IN {UNSENT}"
 WAITS: Final = f"due_at IS NOT NULL AND owner IS NULL AND {CLAIMABLE}"
 END_FORMER = f"UPDATE sessions SET ended_at = {NOW} WHERE ended_at IS NULL AND owner = $1 RETURNING fence"  # noqa: S608
 # One that is locked is at work at this very moment, or has stopped amid a transaction, which the server soon ends: the
@@ -123,8 +124,8 @@ WITH chosen AS MATERIALIZED (
 ), taken AS (
     UPDATE commands AS c SET owner = $3, claims = claims + 1
     FROM chosen
-    WHERE c.id = chosen.free AND due_at <= $1 AND owner IS NULL AND c.state || '' IN ('pending', 'waiting', 'in_doubt')
-     RETURNING {rows.COMMAND}
+    WHERE c.id = chosen.free AND due_at <= $1 AND owner IS NULL AND c.state || '' IN {UNSENT}
+    RETURNING {rows.COMMAND}
 )
 SELECT ARRAY(SELECT ROW(taken.*) FROM taken),
     ARRAY(SELECT ROW({rows.PLAN}) FROM plans WHERE id IN (SELECT plan_id FROM taken)),
@@ -210,8 +211,7 @@ async def claim(
     connection = transaction.connection
     rooms = [room for room in rooms if room.room > 0]
     keys = [room_key(room) for room in rooms]
-    found = await connection.fetchrow(LOOK_AROUND, session.fence, *([key[part] for key in keys] for part in range(3)))
-    assert found is not None, "a SELECT without FROM has one row"  # noqa: S101
+    found = await only_row(connection, LOOK_AROUND, session.fence, *([key[part] for key in keys] for part in range(3)))
     transaction.xid, stands, holds, waiting = found
     if not stands:
         raise SessionEndedError(session)
@@ -235,11 +235,10 @@ async def _take(connection: Connection, session: Session, now: float, chosen: Se
     if not chosen:
         return []
     locked = [row[0] for row in await connection.fetch(LOCK_CHOSEN, [command.id for command in chosen])]
-    found = await connection.fetchrow(TAKE, now, locked, session.fence)
-    assert found is not None, "a SELECT without FROM has one row"  # noqa: S101
-    taken = {row[0]: rows.command(row) for row in found[0]}
-    by_id = {row[0]: rows.plan(row) for row in found[1]}
-    known = Known(bindings=tuple(rows.binding(row) for row in found[2]))
+    commands, plans, bindings = await only_row(connection, TAKE, now, locked, session.fence)
+    taken = {row[0]: rows.command(row) for row in commands}
+    by_id = {row[0]: rows.plan(row) for row in plans}
+    known = Known(bindings=tuple(rows.binding(row) for row in bindings))
     return [
         Claim(command=command, plan=by_id[command.plan_id], binding=known.binding_of(command.subject))
         for command in (taken[one.id] for one in chosen if one.id in taken)
@@ -255,20 +254,21 @@ async def _free(
     as a whole nothing is read; probes come by their ids.
     """
     free: dict[int, dict[str, Iterator[Command]]] = defaultdict(dict)
-    pages: list[tuple[Any, ...]] = []
+    pages: list[tuple[int, tuple[RoomKey, str], tuple[Any, ...]]] = []
     for nth, room, account in queues:
         free[nth][account] = iter(())
         if not gate.shuts(account, room.operation):
-            place = turns.places.pop((room_key(room), account), START)
-            pages.append((*room_key(room), account, *place, room.room + LOOK_PAST, nth))
+            key = (room_key(room), account)
+            place = turns.places.pop(key, START)
+            pages.append((nth, key, (*key[0], account, *place, room.room + LOOK_PAST)))
     if not pages:
         return free
-    *columns, _ = zip(*pages, strict=True)
+    columns = zip(*(page for _, _, page in pages), strict=True)
     found: list[list[Any]] = [[] for _ in pages]
     for row in await connection.fetch(SELECT_DUE, now, *columns):
         found[row[-1]].append(row)
-    for (*key, account, _due_at, _arrival, _step_no, most, nth), due in zip(pages, found, strict=True):
-        free[nth][account] = _leafed(turns, ((key[0], key[1], key[2]), account), due, gate, is_full=len(due) == most)
+    for (nth, key, (*_, most)), due in zip(pages, found, strict=True):
+        free[nth][key[1]] = _leafed(turns, key, due, gate, is_full=len(due) == most)
     return free
 
 

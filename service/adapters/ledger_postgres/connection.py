@@ -23,11 +23,7 @@ T = TypeVar("T")
 
 # Names are locked in the order of their hashes: two transactions that need some of the same ones can't wait for each
 # other. Row locks alone would not do: a plan that another transaction is about to insert has no row yet.
-BEGIN_LOCKED: Final = """
-BEGIN;
-SELECT count(pg_advisory_xact_lock(k))
-FROM (SELECT k FROM unnest('{%s}'::bigint[]) AS t(k) ORDER BY k OFFSET 0) AS keys
-"""
+LOCKED: Final = "count(pg_advisory_xact_lock(k)) FROM (SELECT k FROM unnest(%s) AS t(k) ORDER BY k OFFSET 0) AS keys"
 
 CONNECT_SECONDS: Final = 5.0
 COMMAND_SECONDS: Final = 15.0  # without an answer for so long the line is taken as dead (half open)
@@ -85,6 +81,20 @@ def translated(error: Exception) -> Exception:
         away.__cause__ = error
         return away
     return error
+
+
+def _begin(names: Iterable[str]) -> str:
+    """The beginning of a transaction that holds the names: one round trip, so keys stand in it (they are numbers)."""
+    keys = ",".join(str(lock_key(name)) for name in names)
+    locked = LOCKED % f"'{{{keys}}}'::bigint[]"
+    return f"BEGIN; SELECT {locked}" if keys else "BEGIN"
+
+
+async def only_row(connection: Connection, statement: str, *arguments: Any) -> asyncpg.Record:
+    """The row of a statement that always has one."""
+    row = await connection.fetchrow(statement, *arguments)
+    assert row is not None, "an aggregate, or a SELECT without FROM"  # noqa: S101
+    return row
 
 
 async def _leave_as_it_is(_connection: object) -> None:
@@ -163,9 +173,8 @@ class Database:
         """
         async with self.connection() as connection:
             transaction = Transaction(connection)
-            keys = ",".join(str(lock_key(name)) for name in names)
             try:
-                await connection.execute(BEGIN_LOCKED % keys if keys else "BEGIN")
+                await connection.execute(_begin(names))
                 result = await work(transaction)
             except BaseException:
                 with suppress(*AWAY):  # a connection that is lost has rolled back by itself

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
-from service.adapters.ledger_postgres.connection import Connection, Transaction, lock_key
+from service.adapters.ledger_postgres.connection import LOCKED, Connection, Transaction, lock_key, only_row
 from service.adapters.ledger_postgres.sql import arrays, as_one, insert, upsert
 from service.adapters.ledger_sql import rows
 from service.adapters.ledger_sql.grouping import Loaded, together
@@ -30,10 +30,7 @@ def bindings_of(subjects: str) -> str:
 
 
 # As at the beginning of a transaction; for who learns only amid it what it needs.
-LOCK = """
-SELECT pg_current_xact_id()::text, count(pg_advisory_xact_lock(k))
-FROM (SELECT k FROM unnest($1::bigint[]) AS t(k) ORDER BY k OFFSET 0) AS keys
-"""
+LOCK = f"SELECT pg_current_xact_id()::text, {LOCKED}" % "$1::bigint[]"
 # Everything that decisions are shown, in one round trip. Sessions are locked before commands are (the count of them is
 # looked at first), as by whoever ends a session: else the two could wait for each other. Commands are locked because
 # claims lock no names: what was not begun when it was read must not be claimed before that is written.
@@ -91,16 +88,14 @@ INSERT_ACTS = insert("acts", rows.ACT)
 
 async def lock(transaction: Transaction, names: Iterable[str]) -> None:
     """Wait until no other transaction holds any of the names; they come free with the transaction's end."""
-    row = await transaction.connection.fetchrow(LOCK, [lock_key(name) for name in names])
-    transaction.xid = None if row is None else row[0]
+    transaction.xid, _ = await only_row(transaction.connection, LOCK, [lock_key(name) for name in names])
 
 
 async def load(transaction: Transaction, keys: Keys, fences: Iterable[int]) -> tuple[frozenset[int], Loaded]:
     """Those of the sessions that stand, and will until the transaction ends; and what the ledger holds for the keys."""
     hashes = {rows.event_hash(key): key for key in keys.events}
     wanted = (hashes, keys.plans, keys.subjects, keys.resources, keys.accounts)
-    row = await transaction.connection.fetchrow(LOAD, sorted(set(fences)), *map(sorted, wanted))
-    assert row is not None, "a SELECT without FROM has one row"  # noqa: S101
+    row = await only_row(transaction.connection, LOAD, sorted(set(fences)), *map(sorted, wanted))
     transaction.xid, standing, digests, plans, commands, mine, others, facts, holds, last_arrival = row
     return frozenset(standing), Loaded(
         digests={hashes[hashed]: digest for hashed, digest in digests},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from service.adapters.ledger_postgres.connection import Connection, Database, Transaction
+from service.adapters.ledger_postgres.connection import Connection, Database, Transaction, only_row
 from service.adapters.ledger_postgres.sql import NOW
 from service.adapters.ledger_postgres.state import lock, write
 from service.application.ports import Lent, LentToken
@@ -62,7 +62,7 @@ class Tokens:
         async def work(transaction: Transaction) -> Lent:
             await lock(transaction, {f"quota:{quota_group}:{operation}"})
             connection, key = transaction.connection, (quota_group, operation)
-            now, changed = await connection.fetchrow(SELECT_NOW_AND_RATE, *key) or (0.0, None)
+            now, changed = await only_row(connection, SELECT_NOW_AND_RATE, *key)
             in_force = rate if changed is None else changed
             most, span = window(in_force)
             stored, before = await _load(connection, key, most, span, now)

@@ -147,22 +147,23 @@ class LedgerThread:
             self._undo(jobs, translated(error))
 
     def _together(self, jobs: list[_Job]) -> bool:
-        """Run all jobs, decisions that follow one another as one; False if what was written must be undone.
-
-        Raises only when the whole transaction is lost.
-        """
+        """Run all jobs; False if what was written must be undone. Raises only when the whole transaction is lost."""
         try:
-            for decides, run in groupby(jobs, key=lambda job: isinstance(job.work, Decision)):
-                if decides:
-                    self._decide(list(run))
-                else:
-                    for job in run:
-                        job.result = job.work(self._connection)  # type: ignore[operator]  # no decision
+            self._run_all(jobs)
         except Exception:
             if not self._connection.in_transaction:  # SQLite rolled everything back: disk full, I/O error
                 raise
             return False
         return True
+
+    def _run_all(self, jobs: list[_Job]) -> None:
+        """Run them in their order, decisions that follow one another as one."""
+        for decides, run in groupby(jobs, key=lambda job: isinstance(job.work, Decision)):
+            if decides:
+                self._decide(list(run))
+                continue
+            for job in run:
+                job.result = job.work(self._connection)  # type: ignore[operator]  # no decision
 
     def _decide(self, jobs: list[_Job]) -> None:
         """Run decisions together; what one of them raises is its own caller's."""
@@ -177,10 +178,7 @@ class LedgerThread:
         connection.execute("SAVEPOINT job")
         job.result = job.error = None
         try:
-            if isinstance(job.work, Decision):
-                self._decide([job])
-            else:
-                job.result = job.work(connection)
+            self._run_all([job])
         except Exception as error:
             if not connection.in_transaction:
                 raise
