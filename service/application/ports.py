@@ -142,7 +142,11 @@ class Claim(Value, frozen=True, kw_only=True):
 
 
 class CommandQuery(Value, frozen=True, kw_only=True):
-    """Filters of a listing; empty means any. `after` is the last id of the page before."""
+    """Filters of a listing; empty means any. `after` is the last id of the page before.
+
+    `code` may end in `*`. `since` and `until` (seconds since the epoch, the second exclusive) are about when it ended,
+    or, unfinished, when it was made. Of plans, `operation` is that of the step that failed.
+    """
 
     states: tuple[str, ...] = ()
     operation: str | None = None
@@ -150,6 +154,10 @@ class CommandQuery(Value, frozen=True, kw_only=True):
     subject: str | None = None
     resource: str | None = None
     plan_id: str | None = None
+    error_class: str | None = None
+    code: str | None = None
+    since: float | None = None
+    until: float | None = None
     after: str | None = None
     limit: int = 50
 
@@ -237,7 +245,7 @@ class Ledger(Protocol):
         ...
 
     async def plans(self, query: CommandQuery) -> Sequence[Plan]:
-        """One page of plans; of the filters states, account, subject and plan_id apply."""
+        """One page of plans, in the order of their ids; all filters but `resource` apply."""
         ...
 
     async def story(self, command_id: str) -> CommandStory | None:

@@ -86,7 +86,10 @@ class OrderKey(Value, frozen=True, kw_only=True):
 
 
 class Plan(Value, frozen=True, kw_only=True):
-    """What one event turned into. `waiting_told` says that `plan.waiting` went out in this epoch."""
+    """What one event turned into. `waiting_told` says that `plan.waiting` went out in this epoch.
+
+    A plan that is not `planned` has no commands: it failed as it arrived.
+    """
 
     id: str
     epoch: int
@@ -110,6 +113,7 @@ class Plan(Value, frozen=True, kw_only=True):
     ended_at: float | None = None
     waiting_told: bool = False
     failure: Failure | None = None
+    planned: bool = True
 
 
 class Command(Value, frozen=True, kw_only=True):

@@ -7,18 +7,20 @@ from collections.abc import Iterable
 
 from service.domain.binding import Binding, BindingState
 from service.domain.command import Attempt, Command, CommandState, HistoryRow, Plan, PlanState, WaitCause
+from service.domain.dead_letter import DeadLetter
+from service.domain.desk import DeskChanges
 from service.domain.ledger_state import (
     Act,
     Changes,
-    DeadLetter,
     EventKey,
     Fact,
     Hold,
+    HoldKind,
     Known,
     OutboxMessage,
     StoredEvent,
 )
-from service.domain.lifecycle import born, move
+from service.domain.lifecycle import born, move, reopen
 from service.domain.value import replace
 
 
@@ -51,6 +53,7 @@ class Draft:
         self._outbox: dict[str, OutboxMessage] = {}
         self._dead_letters: list[DeadLetter] = []
         self._acts: list[Act] = []
+        self._desk: list[DeskChanges] = []
 
     # what is known, by what it is asked for: a batch has thousands of rows, and asks about each of its events
 
@@ -122,7 +125,12 @@ class Draft:
 
     def quarantines(self) -> list[Hold]:
         """Quarantines that stand, oldest first."""
-        return sorted((h for h in self._holds.values() if h.released_at is None), key=lambda h: (h.created_at, h.id))
+        standing = (h for h in self._holds.values() if h.released_at is None and h.kind is HoldKind.QUARANTINE)
+        return sorted(standing, key=lambda h: (h.created_at, h.id))
+
+    def hold(self, hold_id: str) -> Hold | None:
+        """A hold by its id."""
+        return self._holds.get(hold_id)
 
     # what changes
 
@@ -166,9 +174,9 @@ class Draft:
         """Store an attempt, or what became of it."""
         self._attempts[(attempt.command_id, attempt.epoch, attempt.number)] = attempt
 
-    def add_command(self, command: Command, why: str) -> Command:
+    def add_command(self, command: Command, why: str, actor: str = "cordboard") -> Command:
         """Store a new command with the first row of its history."""
-        self._history.append(born(command, why))
+        self._history.append(born(command, why, actor))
         return self.put_command(command)
 
     def put_command(self, command: Command) -> Command:
@@ -191,6 +199,22 @@ class Draft:
         moved, row = move(command, to, at=self.now, why=why, cause=cause, due_at=due_at, actor=actor)
         self._history.append(row)
         return self.put_command(moved)
+
+    def reopen(
+        self,
+        command: Command,
+        to: CommandState,
+        *,
+        epoch: int,
+        why: str,
+        actor: str,
+        cause: WaitCause | None = None,
+        due_at: float | None = None,
+    ) -> Command:
+        """Start a command's next epoch, with its row of history."""
+        anew, row = reopen(command, to, epoch=epoch, at=self.now, why=why, actor=actor, cause=cause, due_at=due_at)
+        self._history.append(row)
+        return self.put_command(anew)
 
     def release_reservation(self, plan: Plan) -> None:
         """End the reservation a plan leaves behind if nothing was applied; the subject's next plan inherits it.
@@ -220,6 +244,10 @@ class Draft:
         """Note an act."""
         self._acts.append(act)
 
+    def put_desk(self, changes: DeskChanges) -> None:
+        """Store what an act changes beside the work."""
+        self._desk.append(changes)
+
     def changes(self) -> Changes:
         """Everything that was written, for the ledger."""
         return Changes(
@@ -234,4 +262,5 @@ class Draft:
             outbox=tuple(self._outbox.values()),
             dead_letters=tuple(self._dead_letters),
             acts=tuple(self._acts),
+            desk=tuple(self._desk),
         )

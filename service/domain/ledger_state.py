@@ -11,10 +11,13 @@ from enum import StrEnum
 
 from service.domain.binding import Binding
 from service.domain.command import Attempt, Command, HistoryRow, Plan
+from service.domain.dead_letter import DeadLetter
+from service.domain.desk import NO_DESK_KEYS, DeskChanges, DeskKeys, DeskKnown
 from service.domain.outcome import Json
 from service.domain.value import Value, field, replace
 
 EventKey = tuple[str, str]  # (source, id)
+NOTHING_OF_THE_DESK = DeskKnown()
 
 
 class StoredEvent(Value, frozen=True, kw_only=True):
@@ -58,22 +61,8 @@ class OutboxMessage(Value, frozen=True, kw_only=True):
     seq: int = 0
 
 
-class DeadLetter(Value, frozen=True, kw_only=True):
-    """The ledger's note of a record that can't become an event; the bytes travel through the outbox only."""
-
-    topic: str
-    partition: int
-    offset: int
-    reason: str
-    field: str | None
-    message: str
-    size: int
-    digest: str
-    seen_at: float
-
-
 class Act(Value, frozen=True, kw_only=True):
-    """Something a person (or Cordboard on its own) did to work; append-only."""
+    """Something a person (or Cordboard on its own) did to work; append-only. `seq` is the ledger's own count."""
 
     at: float
     actor: str
@@ -81,6 +70,7 @@ class Act(Value, frozen=True, kw_only=True):
     object: str
     reason: str
     detail: Mapping[str, Json] = field(default_factory=dict)
+    seq: int = 0
 
 
 class HoldKind(StrEnum):
@@ -131,13 +121,15 @@ class Keys(Value, frozen=True, kw_only=True):
     subjects: frozenset[str] = frozenset()
     resources: frozenset[str] = frozenset()
     plans: frozenset[str] = frozenset()
+    desk: DeskKeys = NO_DESK_KEYS
 
 
 class Known(Value, frozen=True, kw_only=True):
     """What the ledger holds for some `Keys`, as of the transaction.
 
     `bindings` are all held ones of the subjects and resources, plus each subject's last released one.
-    `plans` and `commands` are those named and every open one of the subjects and resources.
+    `plans` and `commands` are those named and every open one of the subjects and resources. `holds` are the
+    quarantines of the accounts that stand, and the holds that were named, also released ones.
     """
 
     digests: Mapping[EventKey, str] = field(default_factory=dict)
@@ -147,6 +139,8 @@ class Known(Value, frozen=True, kw_only=True):
     facts: tuple[Fact, ...] = ()
     holds: tuple[Hold, ...] = ()
     next_arrival: int = 1
+    contents: Mapping[EventKey, StoredEvent] = field(default_factory=dict)
+    desk: DeskKnown = NOTHING_OF_THE_DESK
 
     def steps_of(self, plan_id: str) -> tuple[Command, ...]:
         """A plan's commands in their order."""
@@ -176,6 +170,7 @@ class Changes(Value, frozen=True, kw_only=True):
     outbox: tuple[OutboxMessage, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
     acts: tuple[Act, ...] = ()
+    desk: tuple[DeskChanges, ...] = ()
 
     def numbered(self, next_arrival: int) -> Changes:
         """The same with every event numbered that has no arrival yet, in their order."""

@@ -65,8 +65,13 @@ def has_begun(commands: Iterable[Command]) -> bool:
 def is_overtaken(plan: Plan, binding: Binding | None) -> bool:
     """True if a higher revision of the plan's source was applied before it began: it may have no effect any more.
 
-    Future-dated work is ordered by its effective time, so no revision overtakes it.
+    Future-dated work is ordered by its effective time, so no revision overtakes it. What is replayed gave way when it
+    failed: whatever was applied since and comes later in the order has overtaken it.
     """
-    if binding is None or plan.order.revision is None or plan.effective_at is not None:
+    if binding is None:
+        return False
+    if plan.epoch > 0 and binding.applied_at is not None and binding.applied_at > plan.order.at:
+        return True
+    if plan.order.revision is None or plan.effective_at is not None:
         return False
     return binding.revisions.get(plan.order.source, plan.order.revision) > plan.order.revision

@@ -32,6 +32,8 @@ from service.domain.retry import RULES, GiveUp, RetryAt, RetryRule, after
 from service.domain.value import Value, field, replace
 from service.domain.wanted import given
 
+OVERTAKEN: Final = "a later event was applied"
+
 _NO_VERDICT: Final = frozenset({*RULES, ErrorClass.CREDENTIALS})  # says nothing about what is in doubt
 
 _RESERVES_NOTHING: Final = frozenset({ErrorClass.CONFLICT, ErrorClass.INCOMPLETE})  # another's, or seen absent
@@ -145,9 +147,18 @@ def _wait_in_quarantine(draft: Draft, settling: Settling) -> None:
     _forget_create(draft, settling)
 
 
-def succeed(draft: Draft, command: Command, outcome: Succeeded, *, writes: bool, policy: SettlingPolicy) -> None:
+def succeed(
+    draft: Draft,
+    command: Command,
+    outcome: Succeeded,
+    *,
+    writes: bool,
+    policy: SettlingPolicy,
+    actor: str = "cordboard",
+    why: str | None = None,
+) -> None:
     """The wanted state stands: remember it, tell it, go on with the plan."""
-    done = draft.move(command, CommandState.SUCCEEDED, why=outcome.result)
+    done = draft.move(command, CommandState.SUCCEEDED, why=why or outcome.result, actor=actor)
     done = draft.put_command(replace(done, result=outcome.result, facts=dict(outcome.facts), failure=None))
     if writes:
         _remember_applied(draft, done)
@@ -252,12 +263,21 @@ def complete_plan(draft: Draft, plan: Plan) -> None:
 
 
 def end_stale(draft: Draft, plan: Plan) -> None:
-    """A later event of its source was applied before the plan began: its steps end without effect."""
-    for step in draft.steps_of(plan.id):
-        stale = draft.move(step, CommandState.STALE, why="a higher revision was applied")
-        draft.tell(tell.command_ended(plan, stale, draft.now))
+    """A later event was applied before the plan began: what it has left to do ends without effect.
+
+    What a replay still fetches for who asked is fetched: no later event makes that pointless.
+    """
+    left = [step for step in draft.steps_of(plan.id) if not step.state.ended]
+    wanted = [step for step in left if plan.epoch > 0 and step.step == Step.REGISTRATION]
+    for step in left:
+        if step not in wanted:
+            stale = draft.move(step, CommandState.STALE, why=OVERTAKEN)
+            draft.tell(tell.command_ended(plan, stale, draft.now))
     draft.release_reservation(plan)
-    complete_plan(draft, draft.plan(plan.id))
+    if not wanted:
+        complete_plan(draft, draft.plan(plan.id))
+    elif wanted[0].state is not CommandState.PENDING:
+        draft.move(wanted[0], CommandState.PENDING, why="what came before it is stale", due_at=draft.now)
 
 
 def wake_successors(draft: Draft, ended: Plan) -> None:

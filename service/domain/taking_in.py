@@ -10,14 +10,14 @@ from collections.abc import Iterable, Sequence
 
 from contracts.dead_letter import DeadLetterReason
 from service.domain import announcements as tell
-from service.domain.binding import Binding, BindingState
-from service.domain.blueprint import Blueprint, FactBlueprint, Refusal, StepBlueprint
-from service.domain.command import Command, CommandState, Lane, Plan, PlanState, WaitCause
+from service.domain.blueprint import Blueprint, FactBlueprint, Refusal
+from service.domain.command import Lane, Plan, PlanState, WaitCause
+from service.domain.dead_letter import DeadLetter
 from service.domain.draft import Draft
-from service.domain.idempotency_key import command_id, fact_id, plan_id
-from service.domain.ledger_state import Changes, DeadLetter, Fact, Keys, Known, StoredEvent
+from service.domain.idempotency_key import fact_id, plan_id
+from service.domain.ledger_state import Changes, Fact, Keys, Known, StoredEvent
 from service.domain.order import is_overtaken, order_key
-from service.domain.outcome import ErrorClass, Failure
+from service.domain.outcome import Failure
 from service.domain.planning import PlanningPolicy, effective_at, plan_event, subject_of
 from service.domain.record_reading import Defect, InboundEvent, Record, Understood
 from service.domain.settling import (
@@ -25,9 +25,9 @@ from service.domain.settling import (
     apply_fact,
     end_stale,
     is_behind_a_long_wait,
-    is_blocked,
     tell_waiting,
 )
+from service.domain.starting import begin, reserve
 from service.domain.superseding import supersede
 from service.domain.value import Value, replace
 
@@ -45,17 +45,6 @@ class IntakePolicy(Value, frozen=True, kw_only=True):
     planning: PlanningPolicy
     settling: SettlingPolicy
     max_event_bytes: int = 1_048_576
-
-
-class _Standing(Value, frozen=True):
-    """How a command stands when it is first written."""
-
-    state: CommandState
-    cause: WaitCause | None
-    due_at: float | None
-
-
-_AFTER_EARLIER_STEP = _Standing(CommandState.WAITING, WaitCause.EARLIER_STEP, None)
 
 
 def keys_of(batch: Iterable[ReadRecord], policy: IntakePolicy) -> Keys:
@@ -121,58 +110,20 @@ def _take_fact(draft: Draft, event: InboundEvent, planned: FactBlueprint, policy
 
 def _take_blueprint(draft: Draft, event: InboundEvent, planned: Blueprint, arrival: int) -> None:
     plan = _plan(draft, event, planned, arrival)
-    refusal = _reserve(draft, plan, planned)
+    refusal = reserve(draft, plan, resource=planned.resource, account=planned.account.name)
     if refusal is not None:
         _fail_at_once(draft, plan, refusal)
         return
     overtaken = is_overtaken(plan, draft.binding_of(plan.subject))
     if not overtaken:
         supersede(draft, plan, planned.steps, planned.resource)
-    first = _first_state(draft, plan, planned.resource)
-    draft.put_plan(plan)
-    for number, step in enumerate(planned.steps):
-        state = first if number == 0 else _AFTER_EARLIER_STEP
-        draft.add_command(_command(plan, planned, step, number, state), why="planned")
+    first = begin(draft, plan, planned, lane=Lane.LIVE)
     if overtaken:
         end_stale(draft, plan)
     elif first.cause is WaitCause.EFFECTIVE_DATE:
         tell_waiting(draft, plan, "effective_date", expected_at=plan.effective_at)
     elif first.cause is WaitCause.EARLIER_WORK and is_behind_a_long_wait(draft, plan, {planned.resource}):
         tell_waiting(draft, plan, "earlier_work", expected_at=None)
-
-
-def _first_state(draft: Draft, plan: Plan, resource: str) -> _Standing:
-    if plan.effective_at is not None:
-        return _Standing(CommandState.WAITING, WaitCause.EFFECTIVE_DATE, plan.effective_at)
-    if is_blocked(draft, plan, {resource}):
-        return _Standing(CommandState.WAITING, WaitCause.EARLIER_WORK, None)
-    return _Standing(CommandState.PENDING, None, draft.now)
-
-
-def _reserve(draft: Draft, plan: Plan, planned: Blueprint) -> Failure | None:
-    """Bind the resource to the subject, unless another subject has it."""
-    holder = draft.holder_of(planned.resource)
-    if holder is not None and holder.subject != planned.subject:
-        return Failure(
-            error_class=ErrorClass.CONFLICT,
-            code="resource_taken",
-            message=f"{planned.resource} belongs to another subject",
-        )
-    if holder is not None:
-        return None
-    last = draft.binding_of(planned.subject)
-    draft.put_binding(
-        Binding(
-            subject=planned.subject,
-            resource=planned.resource,
-            account=planned.account.name,
-            generation=1 if last is None else last.generation + 1,
-            state=BindingState.RESERVED,
-            plan_id=plan.id,
-            revisions={} if last is None else last.revisions,
-        )
-    )
-    return None
 
 
 def _plan(draft: Draft, event: InboundEvent, planned: Blueprint | Refusal, arrival: int) -> Plan:
@@ -211,40 +162,9 @@ def _plan(draft: Draft, event: InboundEvent, planned: Blueprint | Refusal, arriv
     )
 
 
-def _command(plan: Plan, planned: Blueprint, step: StepBlueprint, number: int, standing: _Standing) -> Command:
-    return Command(
-        id=command_id(
-            source=plan.event_source,
-            event_id=plan.event_id,
-            step=step.step,
-            account=planned.account.name,
-            operation=step.operation,
-            resource=planned.resource,
-        ),
-        plan_id=plan.id,
-        epoch=plan.epoch,
-        step=step.step,
-        step_no=number,
-        account=planned.account.name,
-        operation=step.operation,
-        quota_group=planned.account.group(),
-        subject=planned.subject,
-        resource=planned.resource,
-        wanted=step.wanted.model_dump(mode="json"),
-        lane=Lane.LIVE,
-        state=standing.state,
-        cause=standing.cause,
-        due_at=standing.due_at,
-        order=plan.order,
-        created_at=plan.created_at,
-        effective_at=plan.effective_at,
-        traceparent=plan.traceparent,
-    )
-
-
 def _fail_at_once(draft: Draft, plan: Plan, failure: Failure) -> None:
     """A plan without commands: failed as it arrives, replayable once the reason is gone."""
-    failed = draft.put_plan(replace(plan, state=PlanState.FAILED, ended_at=draft.now, failure=failure))
+    failed = draft.put_plan(replace(plan, state=PlanState.FAILED, ended_at=draft.now, failure=failure, planned=False))
     draft.tell(tell.plan_failed(failed, [], draft.now))
 
 

@@ -176,7 +176,7 @@ def _query(request: web.Request, known: Mapping[str, bool], states: type[StrEnum
         raise ProblemError(HTTPStatus.BAD_REQUEST, f"state must be one of {', '.join(states)}")
     once = {name: values[0] for name, values in given.items() if name not in {"state", "limit", "plan"}}
     return CommandQuery(
-        **once,
+        **once,  # type: ignore[arg-type]
         states=tuple(dict.fromkeys(given.get("state", []))),
         plan_id=given["plan"][0] if "plan" in given else None,
         limit=_limit(given),

@@ -21,10 +21,10 @@ from service.application.ports import (
 )
 from service.domain.binding import Binding
 from service.domain.command import Attempt, Command, CommandState, HistoryRow, Plan, PlanState, Session, WaitCause
+from service.domain.dead_letter import DeadLetter
 from service.domain.ledger_state import (
     Act,
     Changes,
-    DeadLetter,
     EventKey,
     Fact,
     Hold,

@@ -20,7 +20,8 @@ from service.domain.command import (
     PlanState,
     WaitCause,
 )
-from service.domain.ledger_state import Act, DeadLetter, EventKey, Fact, Hold, HoldKind, OutboxMessage, StoredEvent
+from service.domain.dead_letter import DeadLetter
+from service.domain.ledger_state import Act, EventKey, Fact, Hold, HoldKind, OutboxMessage, StoredEvent
 from service.domain.outcome import ErrorClass, Failure, Json
 
 Row = tuple[Any, ...]

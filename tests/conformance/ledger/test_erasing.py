@@ -10,7 +10,8 @@ import pytest
 from service.application.ports import CommandQuery, Ledger
 from service.domain.binding import BindingState
 from service.domain.command import Command, CommandState, Plan, PlanState, Session
-from service.domain.ledger_state import Act, Changes, DeadLetter, Fact, Known
+from service.domain.dead_letter import DeadLetter
+from service.domain.ledger_state import Act, Changes, Fact, Known
 from service.domain.retention import FINISHED, Erasable
 from service.domain.taking_in import keys_of, take_in
 from service.domain.value import replace

@@ -7,7 +7,8 @@ import pytest
 from service.application.ports import Ledger
 from service.domain.binding import BindingState
 from service.domain.command import CommandState, PlanState, WaitCause
-from service.domain.ledger_state import Act, Changes, DeadLetter, Fact, Keys, Known
+from service.domain.dead_letter import DeadLetter
+from service.domain.ledger_state import Act, Changes, Fact, Keys, Known
 from service.domain.outcome import ErrorClass, Failure
 from service.domain.value import replace
 from tests.builders import NOW, make_binding, make_command, make_event, make_order, make_plan
