@@ -7,7 +7,8 @@ from typing import Protocol
 
 from service.domain.account import Account
 from service.domain.binding import Binding
-from service.domain.command import Attempt, Command, HistoryRow, Lane, Plan, Session
+from service.domain.command import Command, Lane, Plan, Session
+from service.domain.explaining import CommandStory as CommandStory  # noqa: PLC0414 - part of the port's language
 from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage
 from service.domain.outcome import Call, Failure, Json, Look, Move, Outcome, Reply, Seen, WhenUnclear
 from service.domain.record_reading import Record
@@ -160,15 +161,6 @@ class CommandQuery(Value, frozen=True, kw_only=True):
     until: float | None = None
     after: str | None = None
     limit: int = 50
-
-
-class CommandStory(Value, frozen=True, kw_only=True):
-    """Everything the ledger tells about one command."""
-
-    command: Command
-    plan: Plan
-    attempts: tuple[Attempt, ...]
-    history: tuple[HistoryRow, ...]
 
 
 class Ledger(Protocol):

@@ -33,6 +33,8 @@ Counter = Literal[
     "quarantines_total",
     "sessions_lost_total",
     "erased_rows_total",
+    "operator_acts_total",
+    "replayed_plans_total",
 ]
 Histogram = Literal["vendor_request_seconds", "quota_wait_seconds", "intake_batch_seconds", "command_age_seconds"]
 Gauge = Literal[
@@ -85,6 +87,8 @@ CATALOGUE: Final[Mapping[Counter | Histogram | Gauge, Metric]] = {
     "erased_rows_total": Metric(
         "counter", "Rows erased because their time was over; a plan's with all that belongs to it.", ("what",)
     ),
+    "operator_acts_total": Metric("counter", "What operators did.", ("kind",)),
+    "replayed_plans_total": Metric("counter", "Plans of replays, begun or refused, and why.", ("outcome",)),
     "vendor_request_seconds": Metric("histogram", "Time from sending a request to its verdict.", ("operation",)),
     "quota_wait_seconds": Metric("histogram", "Time a call waited for its slot.", ("operation", "lane")),
     "intake_batch_seconds": Metric("histogram", "Time to decide and store a batch of records."),

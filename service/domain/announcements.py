@@ -152,7 +152,7 @@ def account_quarantined(hold: Hold, plan: Plan, command: Command, failure: Failu
     """The event of an account, or one operation of it, that was stopped because it is sick."""
     data = AccountQuarantined(
         account=command.account,
-        vendor=_vendor(command),
+        vendor=vendor_of(command.operation),
         operation=hold.operation,
         since=_moment(hold.created_at),
         failure=failure_detail(failure),
@@ -161,11 +161,11 @@ def account_quarantined(hold: Hold, plan: Plan, command: Command, failure: Failu
     return _about_account(hold, "provisioning.account.quarantined.v1", data, hold.created_at)
 
 
-def account_recovered(hold: Hold, command: Command, now: float) -> OutboxMessage:
-    """The event of an account, or one operation of it, that works again."""
+def account_recovered(hold: Hold, vendor: str, now: float) -> OutboxMessage:
+    """The event of an account, or one operation of it, that works again, or is believed to by a person."""
     data = AccountRecovered(
-        account=command.account,
-        vendor=_vendor(command),
+        account=hold.account or "",
+        vendor=vendor,
         operation=hold.operation,
         since=_moment(hold.created_at),
         recovered_at=_moment(now),
@@ -173,8 +173,9 @@ def account_recovered(hold: Hold, command: Command, now: float) -> OutboxMessage
     return _about_account(hold, "provisioning.account.recovered.v1", data, now)
 
 
-def _vendor(command: Command) -> str:
-    return command.operation.partition(".")[0]
+def vendor_of(operation: str) -> str:
+    """The vendor whose operation it is."""
+    return operation.partition(".")[0]
 
 
 def _about_account(hold: Hold, kind: str, data: OutboundPart, now: float) -> OutboxMessage:
@@ -214,7 +215,7 @@ def dead_letter(record: Record, defect: Defect, now: float) -> OutboxMessage:
     )
     place = f"{record.topic}/{record.partition}"
     return OutboxMessage(
-        id=message_id(f"{place}/{record.offset}", 0, "dead_letter"),
+        id=dead_letter_id(record.topic, record.partition, record.offset),
         topic=dead_letter_topic(record.topic),
         key=record.key,
         value=record.value,
@@ -222,6 +223,11 @@ def dead_letter(record: Record, defect: Defect, now: float) -> OutboxMessage:
         order_by=place,
         created_at=now,
     )
+
+
+def dead_letter_id(topic: str, partition: int, offset: int) -> str:
+    """The id of the message that carries the record which stood there."""
+    return message_id(f"{topic}/{partition}/{offset}", 0, "dead_letter")
 
 
 def _message(

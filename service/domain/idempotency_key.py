@@ -32,6 +32,11 @@ def quarantine_id(account: str, operation: str | None, since: float) -> str:
     return "quarantine_" + _digest((account, operation or "", repr(since)))
 
 
+def act_id(kind: str, actor: str, at: float, about: str) -> str:
+    """The id of what an operator's act made: a hold, a replay."""
+    return f"{kind}_" + _digest((actor, repr(at), about))
+
+
 def fact_id(source: str, event_id: str) -> str:
     """The id of a fact that an event carried."""
     return "fact_" + _digest((source, event_id))

@@ -74,7 +74,7 @@ def recover(draft: Draft, hold: Hold, command: Command) -> None:
     draft.put_act(
         Act(at=draft.now, actor=ACTOR, kind="recovered", object=_object(hold), reason=f"{command.id} was answered")
     )
-    draft.tell(tell.account_recovered(hold, command, draft.now))
+    draft.tell(tell.account_recovered(hold, tell.vendor_of(command.operation), draft.now))
 
 
 def was_let_through(hold: Hold, command: Command, claimed_at: float) -> bool:

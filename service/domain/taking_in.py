@@ -65,13 +65,18 @@ def keys_of(batch: Iterable[ReadRecord], policy: IntakePolicy) -> Keys:
 def take_in(known: Known, batch: Sequence[ReadRecord], policy: IntakePolicy, now: float) -> Changes:
     """Decide a batch, in its order."""
     draft = Draft(known, now)
+    take_in_draft(draft, batch, policy)
+    return draft.changes()
+
+
+def take_in_draft(draft: Draft, batch: Sequence[ReadRecord], policy: IntakePolicy) -> None:
+    """The same, beside whatever else the draft's transaction does."""
     for item in batch:
         match item.reading:
             case Defect() as defect:
                 _dead_letter(draft, item.record, defect)
             case Understood(event):
                 _take_event(draft, item.record, event, policy)
-    return draft.changes()
 
 
 def _take_event(draft: Draft, record: Record, event: InboundEvent, policy: IntakePolicy) -> None:

@@ -16,7 +16,7 @@ from service.application.execution import Execution
 from service.application.intake import Intake
 from service.application.outbox_relay import OutboxRelay
 from service.application.settlement import Settlement
-from service.domain import order, settling, superseding, taking_in
+from service.domain import order, settling, starting, superseding, taking_in
 from service.domain.command import CommandState, WaitCause
 from service.domain.draft import Draft
 from service.domain.idempotency_key import command_id, plan_id
@@ -184,13 +184,13 @@ def _parked_in_the_way() -> list[Seam]:
 
 
 def _later_step_first() -> list[Seam]:
-    runnable = taking_in._Standing(CommandState.PENDING, None, 0.0)
+    runnable = starting.Standing(CommandState.PENDING, None, 0.0)
     real = FakeLedger._stands_in_the_way
 
     def stands(self: Any, b: Any, c: Any, *rest: Any) -> bool:
         return bool(b.plan_id != c.plan_id and real(self, b, c, *rest))
 
-    return [(taking_in, "_AFTER_EARLIER_STEP", runnable), (FakeLedger, "_stands_in_the_way", stands)]
+    return [(starting, "AFTER_EARLIER_STEP", runnable), (FakeLedger, "_stands_in_the_way", stands)]
 
 
 def _nobody_is_blocked() -> list[Seam]:
@@ -199,7 +199,7 @@ def _nobody_is_blocked() -> list[Seam]:
     def stands(self: Any, b: Any, c: Any, *rest: Any) -> bool:
         return bool(b.id != c.id and b.plan_id == c.plan_id and b.step_no < c.step_no)
 
-    return [(taking_in, "is_blocked", lambda *asked: False), (FakeLedger, "_stands_in_the_way", stands)]
+    return [(starting, "is_blocked", lambda *asked: False), (FakeLedger, "_stands_in_the_way", stands)]
 
 
 def _revisions_not_ordered() -> list[Seam]:
@@ -316,7 +316,7 @@ def _plan_key_without_event() -> list[Seam]:
 def _key_without(*fields: str) -> Callable[[], list[Seam]]:
     def seams() -> list[Seam]:
         real = command_id
-        return [(taking_in, "command_id", lambda **parts: real(**{**parts, **dict.fromkeys(fields, "")}))]
+        return [(starting, "command_id", lambda **parts: real(**{**parts, **dict.fromkeys(fields, "")}))]
 
     return seams
 
@@ -360,7 +360,7 @@ def _told_nothing_of(prefix: str) -> Callable[[], list[Seam]]:
 
 
 def _not_reserved() -> list[Seam]:
-    return [(taking_in, "_reserve", lambda draft, plan, planned: None)]
+    return [(taking_in, "reserve", lambda draft, plan, **what: None)]
 
 
 def _reservation_kept() -> list[Seam]:

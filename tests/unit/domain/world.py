@@ -9,9 +9,10 @@ from typing import Any
 from service.domain.binding import Binding
 from service.domain.command import Command, CommandState, HistoryRow, Plan, PlanState
 from service.domain.draft import Draft
-from service.domain.ledger_state import Changes, EventKey, Fact, Hold, Keys, Known, OutboxMessage
+from service.domain.ledger_state import Act, Changes, EventKey, Fact, Hold, Keys, Known, OutboxMessage, StoredEvent
 from service.domain.outcome import ErrorClass, Failure, Outcome, Result, Succeeded
 from service.domain.record_reading import InboundEvent
+from service.domain.replaying import Verdict, judge, start, subjects_of
 from service.domain.settling import Settling, settle
 from service.domain.taking_in import IntakePolicy, ReadRecord, keys_of, take_in
 from service.domain.value import replace
@@ -40,6 +41,8 @@ class World:
         self.bindings: dict[tuple[str, int], Binding] = {}
         self.facts: dict[str, Fact] = {}
         self.holds: dict[str, Hold] = {}
+        self.events: dict[EventKey, StoredEvent] = {}
+        self.acts: list[Act] = []
         self.outbox: dict[str, OutboxMessage] = {}
         self.history: list[HistoryRow] = []
         self.arrivals = 0
@@ -88,6 +91,29 @@ class World:
     def run(self, event_id: str, step: str, outcome: Outcome, **how: Any) -> Changes:
         """Settle a step of an event's plan."""
         return self.settle(self.step(event_id, step), outcome, **how)
+
+    def judge(self, event_id: str) -> Verdict:
+        """What a replay of an event's plan would do."""
+        return judge(self._desk_draft(event_id), self.plan(event_id), self._event(event_id), self.policy.planning)
+
+    def replay(self, event_id: str, actor: str = "ann") -> Verdict:
+        """Replay an event's plan."""
+        draft = self._desk_draft(event_id)
+        plan, event = self.plan(event_id), self._event(event_id)
+        verdict = start(draft, plan, event, self.policy.planning, actor=actor)
+        self.write(draft.changes())
+        return verdict
+
+    def _event(self, event_id: str) -> StoredEvent | None:
+        plan = self.plan(event_id)
+        return self.events.get((plan.event_source, plan.event_id))
+
+    def _desk_draft(self, event_id: str) -> Draft:
+        plan, event = self.plan(event_id), self._event(event_id)
+        subjects, resources = subjects_of(plan, event if not plan.planned else None, self.policy.planning)
+        mine = {c.resource for c in self.commands.values() if c.plan_id == plan.id}
+        keys = Keys(plans=frozenset({plan.id}), subjects=subjects, resources=resources | mine)
+        return Draft(self.load(keys), self.now)
 
     def claim(self, event_id: str, step: str) -> Command:
         """Give a step an owner."""
@@ -139,7 +165,11 @@ class World:
             plans=plans,
             commands=tuple(c for c in self.commands.values() if c.plan_id in plans),
             facts=tuple(f for f in self.facts.values() if f.subject in keys.subjects and f.taken_by is None),
-            holds=tuple(h for h in self.holds.values() if h.account in keys.accounts and h.released_at is None),
+            holds=tuple(
+                h
+                for h in self.holds.values()
+                if (h.account in keys.accounts and h.released_at is None) or h.id in keys.desk.holds
+            ),
             next_arrival=self.arrivals + 1,
         )
 
@@ -151,6 +181,7 @@ class World:
     def write(self, changes: Changes) -> Changes:
         for event in changes.events:
             self.digests[(event.source, event.id)] = event.digest
+            self.events[event.source, event.id] = event
             self.arrivals = event.arrival
         self.plans |= {p.id: p for p in changes.plans}
         self.commands |= {c.id: c for c in changes.commands}
@@ -158,6 +189,7 @@ class World:
         self.facts |= {f.id: f for f in changes.facts}
         self.holds |= {h.id: h for h in changes.holds}
         self.history += changes.history
+        self.acts += changes.acts
         for message in changes.outbox:
             self.outbox.setdefault(message.id, message)
         held = [b.resource for b in self.bindings.values() if b.held]

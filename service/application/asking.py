@@ -1,0 +1,91 @@
+"""How an operator's act is asked for and answered: who, why, and once for each `Idempotency-Key`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final
+
+from service.application.ports import Ledger
+from service.domain.desk import DeskChanges, GivenAnswer
+from service.domain.draft import Draft
+from service.domain.ledger_state import Changes, Keys, Known
+from service.domain.outcome import Json
+from service.domain.value import Value, replace
+
+
+class Asked(Value, frozen=True, kw_only=True):
+    """Who asks, and why. `key` is the caller's `Idempotency-Key`, `digest` that of what they ask for."""
+
+    actor: str
+    reason: str
+    key: str | None = None
+    digest: str = ""
+
+    @property
+    def answer_key(self) -> str | None:
+        """The key as the ledger knows it: every caller has keys of their own."""
+        return None if self.key is None else f"{self.actor}/{self.key}"
+
+
+class Trouble(StrEnum):
+    """Why an act is declined."""
+
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    INVALID = "invalid"
+
+
+class Declined(Value, frozen=True):
+    """An act that was not done; nothing has changed."""
+
+    trouble: Trouble
+    message: str
+
+
+class Done(Value, frozen=True, kw_only=True):
+    """An act that was done, now or when it was asked for first; `about` names what it made or changed."""
+
+    about: Json
+    repeated: bool = False
+
+
+Answer = Done | Declined
+KEY_REUSED: Final = Declined(Trouble.INVALID, "this Idempotency-Key was used for something else")
+OK: Final = 200
+
+
+async def act(ledger: Ledger, asked: Asked, keys: Keys, now: float, decide: Callable[[Draft, Known], Answer]) -> Answer:
+    """Do it in one transaction with the note of its answer; what is declined leaves nothing behind.
+
+    Raises UnavailableError.
+    """
+    answer: list[Answer] = []
+
+    def decide_once(known: Known) -> Changes:
+        given = known.desk.answers.get(asked.answer_key or "")
+        if given is not None:
+            answer[:] = [Done(about=given.document, repeated=True) if given.digest == asked.digest else KEY_REUSED]
+            return Changes()
+        draft = Draft(known, now)
+        answer[:] = [decide(draft, known)]
+        if isinstance(answer[0], Declined):
+            return Changes()
+        _note(draft, asked, answer[0])
+        return draft.changes()
+
+    await ledger.transact(_with_answer(keys, asked), decide_once)
+    return answer[0]
+
+
+def _note(draft: Draft, asked: Asked, done: Done) -> None:
+    key = asked.answer_key
+    if key is not None:
+        kept = GivenAnswer(key=key, digest=asked.digest, status=OK, document=done.about, given_at=draft.now)
+        draft.put_desk(DeskChanges(answers=(kept,)))
+
+
+def _with_answer(keys: Keys, asked: Asked) -> Keys:
+    if asked.answer_key is None:
+        return keys
+    return replace(keys, desk=replace(keys.desk, answers=keys.desk.answers | {asked.answer_key}))
