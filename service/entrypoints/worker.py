@@ -11,8 +11,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from typing import Final, TypeVar
 
-from aiohttp import web
-
 from service.adapters.ledger_sqlite.file import LedgerLockedError
 from service.adapters.metrics import MeteredTelemetry
 from service.adapters.system_clock import SystemClock
@@ -20,7 +18,9 @@ from service.application.ports import Ledger, UnavailableError
 from service.application.rounds import FIRST_PAUSE, Stopping, longer_pause
 from service.application.watchdog import Watchdog
 from service.bootstrap import Workplace, open_window, open_workplace
+from service.entrypoints.callers import Tokens
 from service.entrypoints.http_api import build_app
+from service.entrypoints.http_server import listening
 from service.settings import Settings
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ FLUSH_SECONDS: Final = 5.0
 
 
 class Front:
-    """Fulfils `http_api.Process`: what the HTTP side may know, while the workplace opens, works and closes."""
+    """Fulfils `routing.Process`: what the HTTP side may know, while the workplace opens, works and closes."""
 
     def __init__(self, *, stopping: Stopping, watchdog: Watchdog) -> None:
         """No ledger is open yet."""
@@ -193,17 +193,14 @@ async def _tell_the_rest(workplace: Workplace, telling: asyncio.Task[None]) -> N
 
 @asynccontextmanager
 async def serving(front: Front, telemetry: MeteredTelemetry, settings: Settings) -> AsyncIterator[int]:
-    """Serve health, metrics and the read-only API; the port it listens on."""
-    runner = web.AppRunner(build_app(front, telemetry), access_log=None, handle_signals=False)
-    await runner.setup()
-    site = web.TCPSite(runner, settings.http.host, settings.http.port)
-    await site.start()
-    try:
-        port: int = runner.addresses[0][1]
-        telemetry.log("info", "listening", host=settings.http.host, port=port)
+    """Serve health, metrics and the API; the port it listens on."""
+    http = settings.http
+    tokens = Tokens(http.tokens)
+    if tokens.off:
+        telemetry.log("warning", "the HTTP API asks nobody for a token: whoever is on this host is an operator")
+    async with listening(build_app(front, telemetry, tokens), host=http.host, port=http.port) as port:
+        telemetry.log("info", "listening", host=http.host, port=port)
         yield port
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager

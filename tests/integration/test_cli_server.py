@@ -16,6 +16,7 @@ from service.adapters.metrics import MeteredTelemetry
 from service.domain.command import Attempt, CommandState, HistoryRow
 from service.domain.ledger_state import Changes, Keys
 from service.domain.outcome import ErrorClass, Failure
+from service.entrypoints.callers import Tokens
 from service.entrypoints.cli import app
 from service.entrypoints.http_api import build_app
 from tests.builders import CREATE, NOW, make_command, make_plan
@@ -50,7 +51,7 @@ async def url() -> AsyncIterator[str]:
     )
     changes = Changes(plans=(PLAN, make_plan(2)), commands=(FAILED, PENDING), history=(row,), attempts=(attempt,))
     await ledger.transact(Keys(), lambda _: changes)
-    async with TestServer(build_app(FakeProcess(ledger), MeteredTelemetry())) as server:
+    async with TestServer(build_app(FakeProcess(ledger), MeteredTelemetry(), Tokens({}))) as server:
         yield str(server.make_url("")).rstrip("/")
 
 
