@@ -29,12 +29,15 @@ from service.adapters.quota_dealing import DealtQuota
 from service.adapters.quota_slots import SlotQuota
 from service.adapters.quota_tokens import TokenQuota
 from service.adapters.system_clock import SystemClock, SystemRandomness
+from service.application.desk import Desk
 from service.application.ends import show_quarantines
 from service.application.execution import Execution
+from service.application.inspection import Inspection
 from service.application.intake import Intake
 from service.application.outbox_relay import OutboxRelay
 from service.application.ports import Clock, CommandQuery, VendorClient
 from service.application.present_reader import BatchingPresentReader
+from service.application.replaying import ReplayRunner, Replays
 from service.application.retention import Retention
 from service.application.rounds import Pulse, Stopping, keep_going
 from service.application.session_keeper import SessionKeeper
@@ -49,10 +52,21 @@ LOOK_SECONDS: Final = 5.0  # between two looks whether the ledger of a window an
 
 
 @dataclass(frozen=True, kw_only=True)
+class Office:
+    """What a process answers questions and operators with; it needs the ledger alone."""
+
+    ledger: OpenLedger
+    inspection: Inspection
+    desk: Desk
+    replays: Replays
+
+
+@dataclass(frozen=True, kw_only=True)
 class Workplace:
     """Everything one process works with, opened."""
 
     ledger: OpenLedger
+    office: Office
     source: KafkaEventSource
     publisher: KafkaPublisher
     quota: DealtQuota
@@ -62,6 +76,7 @@ class Workplace:
     relay: OutboxRelay
     keeper: SessionKeeper
     retention: Retention
+    replaying: ReplayRunner
     telemetry: MeteredTelemetry
     clock: Clock
 
@@ -82,6 +97,7 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
         source, publisher = _open_kafka(site)
         yield Workplace(
             ledger=ledger,
+            office=_office(settings, ledger, site.clock, telemetry),
             source=source,
             publisher=publisher,
             quota=quota,
@@ -98,6 +114,12 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
             relay=OutboxRelay(ledger=ledger, publisher=publisher, clock=site.clock, telemetry=telemetry),
             keeper=keeper,
             retention=_retention(site, ledger),
+            replaying=ReplayRunner(
+                ledger=ledger,
+                policy=settings.intake_policy().planning,
+                clock=site.clock,
+                telemetry=telemetry,
+            ),
             telemetry=telemetry,
             clock=site.clock,
         )
@@ -108,6 +130,7 @@ class Window:
     """What a process works with that only answers: the ledger that others work on."""
 
     ledger: OpenLedger
+    office: Office
     telemetry: MeteredTelemetry
     clock: Clock
 
@@ -130,9 +153,28 @@ async def open_window(settings: Settings, telemetry: MeteredTelemetry) -> AsyncI
     ledger = await open_ledger(settings)
     try:
         telemetry.health("ledger", ready=True)
-        yield Window(ledger=ledger, telemetry=telemetry, clock=clock)
+        yield Window(
+            ledger=ledger, office=_office(settings, ledger, clock, telemetry), telemetry=telemetry, clock=clock
+        )
     finally:
         await ledger.close()
+
+
+def _office(settings: Settings, ledger: OpenLedger, clock: Clock, telemetry: MeteredTelemetry) -> Office:
+    policy, accounts = settings.intake_policy(), settings.accounts
+    return Office(
+        ledger=ledger,
+        inspection=Inspection(ledger=ledger, accounts=accounts, clock=clock),
+        desk=Desk(ledger=ledger, accounts=accounts, policy=policy, clock=clock, telemetry=telemetry),
+        replays=Replays(
+            ledger=ledger,
+            accounts=accounts,
+            policy=policy.planning,
+            looks={name: look for vendor in VENDORS.values() for name, look in vendor.looks.items()},
+            clock=clock,
+            telemetry=telemetry,
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ from service.domain.retention import DAY, RetentionPolicy
 from service.domain.settling import SettlingPolicy
 from service.domain.taking_in import IntakePolicy
 from service.settings_sections import (
+    HOLDER_PATTERN,
     BrakeSettings,
     HttpSettings,
     KafkaSecuritySettings,
@@ -72,6 +73,7 @@ __all__ = ["Faults", "Settings", "SettingsFault", "load_settings", "section_mode
 
 SQLITE: Final = "sqlite:///"
 POSTGRES: Final = ("postgresql://", "postgres://")
+TOKENS: Final = ("http", "tokens")
 
 
 def _fault_at(field: str, message: str) -> ValidationError:
@@ -126,7 +128,7 @@ class Settings(BaseSettings):
     ledger_password: SecretStr | None = Field(
         default=None, validate_default=True, description="the password of PostgreSQL's user"
     )
-    http: HttpSettings = Field(default=HttpSettings(), description="the read-only HTTP API, with health and metrics")
+    http: HttpSettings = Field(default=HttpSettings(), description="the HTTP API, with health and metrics")
     defaults: dict[str, TopicSettings] = Field(default_factory=dict, description="by topic: what its events leave out")
     accounts: dict[AccountName, AnyAccount] = Field(default_factory=dict, description="vendor accounts by name")
     limits: LimitsSettings = Field(default=LimitsSettings(), description="sizes")
@@ -326,7 +328,7 @@ def _leaves(document: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tupl
 
 def _secrets_in_file(file: Document) -> Iterator[SettingsFault]:
     for path, value in _leaves(file):
-        if path[-1].lower() in _secret_names() and value is not None:
+        if path[-1].lower() in _secret_names() and value is not None and path[:2] != TOKENS:  # told as unknown there
             instead = f"set {variable(*path)}, or name a file in {path[-1]}_file"
             yield SettingsFault(_dotted(path), f"a secret may not stand in this file: {instead}")
 
@@ -355,11 +357,12 @@ def _across(document: Document) -> Iterator[SettingsFault]:
 def _open_secret_files(document: Document) -> Iterator[SettingsFault]:
     for path, value in _leaves(document):
         secret = path[-1] == "key_file" or path[-1].removesuffix("_file") in _secret_names()
-        if secret and path[-1].endswith("_file") and isinstance(value, str) and _open_to_all(value):
+        if secret and path[-1].endswith("_file") and isinstance(value, str) and open_to_all(value):
             yield SettingsFault(_dotted(path), "the file can be read by everybody: take others' rights away (chmod o=)")
 
 
-def _open_to_all(path: str) -> bool:
+def open_to_all(path: str) -> bool:
+    """Whether everybody on this machine can read the file; False for one that is not there."""
     try:
         return bool(Path(path).stat().st_mode & stat.S_IROTH)
     except (OSError, ValueError):
@@ -430,10 +433,8 @@ def _told(detail: ErrorDetails, document: Document) -> SettingsFault:
             return SettingsFault(path, f"no such setting{_meant(location[-1], known)}")
         case "missing":
             return SettingsFault(path, "is needed")
-        case "string_pattern_mismatch" if location[:1] == ("accounts",) and len(location) == 2:
-            return SettingsFault(path, "an account's name is lower-case letters, digits and _, a letter first")
-        case "string_pattern_mismatch" if location[-1] == "bootstrap_servers":
-            return SettingsFault(path, "must be host:port, several separated by commas")
+        case "string_pattern_mismatch" if (form := _form(location)) is not None:
+            return SettingsFault(path, form)
         case "string_type":
             return SettingsFault(path, "must be text (YAML reads bare numbers, yes and no as something else: quote it)")
     message = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be").partition(", unable")[0]
@@ -443,8 +444,24 @@ def _told(detail: ErrorDetails, document: Document) -> SettingsFault:
     return SettingsFault(path, message)
 
 
+def _form(location: tuple[str, ...]) -> str | None:
+    """What a text must look like, where its pattern alone would not say it well."""
+    match location:
+        case ("accounts", _):
+            return "an account's name is lower-case letters, digits and _, a letter first"
+        case ("http", "tokens", _):
+            return "a token's name is lower-case letters, digits, _ . and -, a letter first, 64 at most"
+        case (*_, "sha256"):
+            return "must be 64 digits of 0-9 and a-f, as `cordboard token` prints them"
+        case (*_, "bootstrap_servers"):
+            return "must be host:port, several separated by commas"
+    return None
+
+
 def _dotted(path: Sequence[str]) -> str:
-    """A path as it is shown: a key that was pasted in by mistake is cut to what keys look like."""
+    """A path as it is shown: a key that was pasted in by mistake is cut to what keys look like, a token to nothing."""
+    if tuple(path[:2]) == TOKENS and len(path) > 2 and not re.fullmatch(HOLDER_PATTERN, path[2]):
+        path = (*TOKENS, "?", *path[3:])
     return ".".join(re.sub(r"[^\w.:-]", "?", part)[:64] for part in path) or "(file)"
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    StringConstraints,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -20,7 +21,7 @@ from pydantic import (
 from service.adapters.kafka_connection import SecurityProtocol
 from service.domain.quota import MARGIN
 from service.domain.retry import RetryRule
-from service.vendors.wire_settings import SecretFile, value_or_file
+from service.vendors.wire_settings import SecretFile, is_loopback, value_or_file
 
 
 class Section(BaseModel):
@@ -99,20 +100,62 @@ class KafkaSettings(Section):
     security: KafkaSecuritySettings = Field(default=KafkaSecuritySettings(), description="how brokers are spoken to")
 
 
-def _loopback(host: str) -> str:
-    try:
-        if host == "localhost" or ip_address(host).is_loopback:
-            return host
-    except ValueError:
-        pass
-    raise ValueError("must be a loopback address: the HTTP API has no tokens yet, so nobody else may reach it")
+class Role(StrEnum):
+    """What who holds a token may do: look, or look and act."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+
+
+HOLDER_PATTERN: Final = r"^[a-z][a-z0-9_.-]{0,63}$"
+SHA256_PATTERN: Final = "^[0-9a-f]{64}$"
+TAKEN_NAMES: Final = ("cordboard", "local")
+"""Actors that no token may pass for: the service itself, and whoever asks where no token is needed."""
+
+Holder = Annotated[str, StringConstraints(pattern=HOLDER_PATTERN)]
+
+
+class TokenSettings(Section):
+    """A token of the HTTP API: what it may do, and the hash that it is known by. The token itself stands nowhere.
+
+    A token is 256 random bits. There is nothing to guess and no dictionary to try, so a plain SHA-256 hides it; the
+    slow, salted hashes that passwords need would only make every request slow.
+    """
+
+    role: Role = Field(description="what it may do: `viewer` looks, `operator` also acts")
+    sha256: str = Field(pattern=SHA256_PATTERN, description="SHA-256 of the token, as `cordboard token` prints it")
 
 
 class HttpSettings(Section):
-    """The read-only HTTP API, with health and metrics."""
+    """The HTTP API, with health and metrics."""
 
-    host: Annotated[str, AfterValidator(_loopback)] = Field(default="127.0.0.1", description="loopback only, for now")
+    tokens: dict[Holder, TokenSettings] = Field(
+        default_factory=dict,
+        description="who may ask, by a name that the record of operators' acts shows; with none, whoever is on this "
+        "host is an operator",
+    )
+    host: str = Field(default="127.0.0.1", min_length=1, description="without tokens, a loopback address")
     port: int = Field(default=8080, ge=0, le=65_535, description="0: a free one")
+
+    @field_validator("tokens")
+    @classmethod
+    def _each_of_its_own(cls, tokens: dict[str, TokenSettings]) -> dict[str, TokenSettings]:
+        """An act's actor must be one holder, and never seem to be somebody else."""
+        if any(name in TAKEN_NAMES for name in tokens):
+            raise ValueError(f"{' and '.join(TAKEN_NAMES)} are names of Cordboard's own")
+        if len({token.sha256 for token in tokens.values()}) < len(tokens):
+            raise ValueError("two names have the same token")
+        return tokens
+
+    @field_validator("host")
+    @classmethod
+    def _open_to_nobody_else(cls, host: str, info: ValidationInfo) -> str:
+        if info.data.get("tokens") == {} and not is_loopback(host):
+            raise ValueError(
+                "must be a loopback address while there are no http.tokens (`cordboard token` makes one): whoever "
+                "reaches the HTTP API would be an operator"
+            )
+        return host
 
 
 class TopicSettings(Section):

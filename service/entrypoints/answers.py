@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from pydantic import BaseModel
 
 from service.adapters.logs import REDACTOR
 
@@ -22,15 +23,18 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
 }
 
 
-def answer_json(
-    document: object,
+def answer(
+    document: BaseModel | dict[str, Any],
     *,
     status: HTTPStatus = HTTPStatus.OK,
     media_type: str = "application/json",
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """A JSON answer; should a secret have come this far, it is masked."""
-    body = orjson.dumps(REDACTOR.json_without_secrets(document), option=orjson.OPT_APPEND_NEWLINE)
+    text = document.model_dump_json() if isinstance(document, BaseModel) else orjson.dumps(document).decode()
+    if not REDACTOR.is_clean(text):
+        text = orjson.dumps(REDACTOR.json_without_secrets(orjson.loads(text))).decode()
+    body = text.encode() + b"\n"
     return web.Response(body=body, status=status.value, content_type=media_type, headers=headers)
 
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
-from service.entrypoints.cli_options import ConfigOption, OutputOption, quiet_libraries, settings_or_exit
+from service.entrypoints.cli_options import (
+    ConfigOption,
+    OutputOption,
+    TokenFileOption,
+    UrlOption,
+    quiet_libraries,
+    server_or_exit,
+    settings_or_exit,
+)
 from service.entrypoints.exit_codes import EPILOG, ExitCode
 from service.entrypoints.rendering import Output, say, show_rows, stop
 
@@ -214,7 +222,19 @@ def plan(
     raise typer.Exit(code.value)
 
 
-UrlOption = Annotated[str | None, typer.Option("--url", help="A running server; default: from the settings.")]
+@app.command(epilog="Example: cordboard token alice --role operator")
+def token(
+    name: Annotated[str, typer.Argument(help="Who will hold it; acts are recorded under this name.")],
+    role: Annotated[
+        Literal["viewer", "operator"], typer.Option("--role", help="A viewer looks, an operator also acts.")
+    ] = "viewer",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make a token for the HTTP API: printed once on stdout; the settings get its hash, as stderr says."""
+    from service.entrypoints.cli_token import show_new_token
+    from service.settings_sections import Role
+
+    raise typer.Exit(show_new_token(name, Role(role), output).value)
 
 
 @app.command("list", epilog="Example: cordboard list --state in_doubt --state failed --account acme_cn")
@@ -230,17 +250,18 @@ def list_(
     after: Annotated[str | None, typer.Option("--after", help="Go on behind this id.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200)] = 50,
     url: UrlOption = None,
+    token_file: TokenFileOption = None,
     config: ConfigOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """List commands, or plans, of a running server."""
-    from service.entrypoints.cli_server import Server, ServerError, list_page
+    from service.entrypoints.cli_server import ServerError, list_page
 
     given = {"operation": operation, "account": account, "subject": subject, "resource": resource, "plan": plan_id}
     filters = [("state", one) for one in state or []]
     filters += [(name, value) for name, value in ({**given, "after": after}).items() if value is not None]
     try:
-        server = Server(url or _url(config))
+        server = server_or_exit(url, token_file, config)
         code = list_page(server, "plans" if plans else "commands", [*filters, ("limit", str(limit))], output)
     except ServerError as refused:
         raise stop(str(refused), refused.code) from None
@@ -251,23 +272,18 @@ def list_(
 def show(
     id_: Annotated[str, typer.Argument(metavar="ID", help="Of a command or a plan.")],
     url: UrlOption = None,
+    token_file: TokenFileOption = None,
     config: ConfigOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show one command with its attempts and history, or one plan with its commands, of a running server."""
-    from service.entrypoints.cli_server import Server, ServerError, show_one
+    from service.entrypoints.cli_server import ServerError, show_one
 
     try:
-        code = show_one(Server(url or _url(config)), id_, output)
+        code = show_one(server_or_exit(url, token_file, config), id_, output)
     except ServerError as refused:
         raise stop(str(refused), refused.code) from None
     raise typer.Exit(code.value)
-
-
-def _url(config: Path | None) -> str:
-    http = settings_or_exit(config).http
-    host = f"[{http.host}]" if ":" in http.host else http.host
-    return f"http://{host}:{http.port}"
 
 
 @app.command(epilog="Example: cordboard contracts --export schemas-for-others")

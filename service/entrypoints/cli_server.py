@@ -11,6 +11,7 @@ import orjson
 
 from service.entrypoints.exit_codes import ExitCode
 from service.entrypoints.rendering import Output, console, say, show_fields, show_json, show_rows
+from service.vendors.wire_settings import is_loopback
 
 DEADLINE_SECONDS: Final = 10.0
 MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
@@ -46,8 +47,9 @@ ATTEMPT_COLUMNS: Final = {
 HISTORY_COLUMNS: Final = {"at": "at", "before": "from", "after": "to", "cause": "cause", "actor": "by"}
 ENDS: Final[Mapping[int, ExitCode]] = {
     400: ExitCode.USAGE,
-    404: ExitCode.NOT_FOUND,
+    401: ExitCode.REFUSED,
     403: ExitCode.REFUSED,
+    404: ExitCode.NOT_FOUND,
     421: ExitCode.REFUSED,
     503: ExitCode.UNREACHABLE,
 }
@@ -65,8 +67,8 @@ class ServerError(Exception):
 class Server:
     """A running server's HTTP API."""
 
-    def __init__(self, url: str) -> None:
-        """`url` is `http://host:port`. Raises ServerError when it is no such thing."""
+    def __init__(self, url: str, token: str | None = None) -> None:
+        """`url` is `http://host:port`, or https. Raises ServerError for anything else."""
         try:
             parts = urlsplit(url)
             self._host, self._port = parts.hostname or "", parts.port
@@ -74,13 +76,19 @@ class Server:
             raise ServerError(ExitCode.USAGE, "--url must be http://host:port") from None
         if parts.scheme not in {"http", "https"} or not self._host:
             raise ServerError(ExitCode.USAGE, "--url must be http://host:port")
+        if token is not None and parts.scheme == "http" and not is_loopback(self._host):
+            message = (
+                f"a token is not sent to {self._host} over plain http, where others can read it: give an https --url"
+            )
+            raise ServerError(ExitCode.USAGE, message)
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._open = HTTPSConnection if parts.scheme == "https" else HTTPConnection
 
     def get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
         """A JSON document. Raises ServerError."""
         connection = self._open(self._host, self._port, timeout=DEADLINE_SECONDS)
         try:
-            connection.request("GET", f"{path}?{urlencode(query)}" if query else path)
+            connection.request("GET", f"{path}?{urlencode(query)}" if query else path, headers=self._headers)
             return _document(connection.getresponse())
         except (OSError, HTTPException) as trouble:
             where = f"{self._host}:{self._port}"

@@ -15,7 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from service.adapters.configuration_sources import variable
 from service.settings import Settings, section_model
-from service.settings_sections import TopicSettings
+from service.settings_sections import TokenSettings, TopicSettings
 from service.vendors.registry import VENDORS
 
 HEAD: Final = """# Configuration
@@ -54,6 +54,10 @@ ACCOUNTS: Final = """\
 An account's name has lower-case letters, digits and `_`; `vendor` says which of the tables below counts.
 Quotas are requests per second, by operation, as `{CreateOwnNumberApply: 5, default: 20}`.
 """
+TOKENS: Final = """\
+`cordboard token NAME` makes a token and prints these lines; only its hash is kept. The name is lower-case letters,
+digits, `_`, `.` and `-`. Without any token nobody is asked for one, which is possible on a loopback address only.
+"""
 NUMBERS: Final[Mapping[type, str]] = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 
 
@@ -75,6 +79,9 @@ def _sections() -> Iterator[str]:
         if model is not None:
             yield f"## `{name}`\n\n{_sentence(field.description)}\n"
             yield _table(model, (name,))
+        if name == "http":
+            yield f"### `http.tokens.<name>`\n\n{TOKENS}"
+            yield _table(TokenSettings, ("http", "tokens", "alice"))
 
 
 def _table(model: type[BaseModel], path: tuple[str, ...]) -> str:
@@ -118,8 +125,8 @@ def _kind(field: FieldInfo, name: str) -> str:
     if annotation is SecretStr:
         return "text" if name in {"secret_id", "app_key"} else "text, *secret*"
     origin = typing.get_origin(annotation)
-    if origin is Literal:
-        return " or ".join(f"`{choice}`" for choice in typing.get_args(annotation))
+    if origin is Literal or (isinstance(annotation, type) and issubclass(annotation, Enum)):
+        return " or ".join(f"`{choice}`" for choice in typing.get_args(annotation) or annotation)
     if origin is tuple:
         return "list of text"
     if origin is not None:

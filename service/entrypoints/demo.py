@@ -101,7 +101,7 @@ async def _open_town(stopping: Stopping) -> AsyncIterator[_Town]:
         workplace = await opened.enter_async_context(open_workplace(settings, telemetry))
         watchdog = Watchdog(clock=workplace.clock, telemetry=telemetry, policy=settings.liveness_policy())
         front = Front(stopping=stopping, watchdog=watchdog)
-        opened.enter_context(front.showing(workplace.ledger))
+        opened.enter_context(front.showing(workplace.office))
         port = await opened.enter_async_context(serving(front, telemetry, settings))
         yield _Town(broker.bootstrap_servers, sandbox, workplace, watchdog, port, folder)
 

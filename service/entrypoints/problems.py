@@ -11,7 +11,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from service.application.ports import UnavailableError
-from service.entrypoints.answers import answer_json
+from service.entrypoints.answers import answer
+from service.entrypoints.api_models import Problem
 
 _LOG: Final = logging.getLogger("cordboard.http")
 MEDIA_TYPE: Final = "application/problem+json"
@@ -20,11 +21,14 @@ MEDIA_TYPE: Final = "application/problem+json"
 class ProblemError(Exception):
     """Ends a request with a problem; `detail` says what is wrong in words that repeat no secret."""
 
-    def __init__(self, status: HTTPStatus, detail: str, **members: Any) -> None:
-        """Further members go into the document as they are."""
+    def __init__(
+        self, status: HTTPStatus, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
+    ) -> None:
+        """Further members are those of `Problem`."""
         super().__init__(detail)
         self.status = status
         self.detail = detail
+        self.headers = headers
         self.members = members
 
 
@@ -36,8 +40,10 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """The document of a problem."""
-    document = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
-    return answer_json(document | dict(members or {}), status=status, media_type=MEDIA_TYPE, headers=headers)
+    document = Problem(
+        type="about:blank", title=status.phrase, status=status.value, detail=detail, **dict(members or {})
+    )
+    return answer(document, status=status, media_type=MEDIA_TYPE, headers=headers)
 
 
 @web.middleware
@@ -46,7 +52,7 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
     try:
         return await handler(request)
     except ProblemError as refused:
-        return problem(refused.status, refused.detail, members=refused.members)
+        return problem(refused.status, refused.detail, members=refused.members, headers=refused.headers)
     except web.HTTPMethodNotAllowed as refused:
         allowed = ", ".join(sorted(refused.allowed_methods))
         detail = f"{refused.method} is not possible here; {allowed} is"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, overload
 from urllib.parse import urlsplit
 
 from service.application.ports import CommandStory
-from service.domain.advice import advise
+from service.domain.advice import failure_detail
 from service.domain.command import Attempt, Command, HistoryRow, Plan
-from service.domain.outcome import Failure, Json
-
-View = dict[str, Any]
+from service.domain.outcome import Json
+from service.entrypoints import api_models as api
 
 SHOWN_WANTED: Final = frozenset(
     {
@@ -37,6 +36,12 @@ SHOWN_WANTED: Final = frozenset(
 PERSONAL: Final = frozenset({"name", "email"})
 
 
+@overload
+def moment(seconds: float) -> str: ...
+@overload
+def moment(seconds: None) -> None: ...
+@overload
+def moment(seconds: float | None) -> str | None: ...
 def moment(seconds: float | None) -> str | None:
     """Seconds since the epoch as RFC 3339 in UTC, to the millisecond."""
     if seconds is None:
@@ -44,40 +49,40 @@ def moment(seconds: float | None) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def command_view(command: Command) -> View:
+def command_view(command: Command) -> api.Command:
     """One command."""
-    return {
-        "id": command.id,
-        "plan_id": command.plan_id,
-        "epoch": command.epoch,
-        "step": command.step,
-        "step_no": command.step_no,
-        "account": command.account,
-        "operation": command.operation,
-        "subject": command.subject,
-        "resource": command.resource,
-        "state": command.state.value,
-        "cause": None if command.cause is None else command.cause.value,
-        "lane": command.lane.value,
-        "created_at": moment(command.created_at),
-        "effective_at": moment(command.effective_at),
-        "due_at": moment(command.due_at),
-        "first_at": moment(command.first_at),
-        "last_at": moment(command.last_at),
-        "ended_at": moment(command.ended_at),
-        "attempts": command.attempts,
-        "retries": command.retries,
-        "queue_seconds": command.queue_seconds,
-        "quota_seconds": command.quota_seconds,
-        "vendor_seconds": command.vendor_seconds,
-        "result": command.result,
-        "wanted": wanted_view(command.wanted),
-        "facts": {name: fact for name, fact in command.facts.items() if name not in PERSONAL},
-        "failure": failure_view(command.failure),
-    }
+    return api.Command(
+        id=command.id,
+        plan_id=command.plan_id,
+        epoch=command.epoch,
+        step=command.step,
+        step_no=command.step_no,
+        account=command.account,
+        operation=command.operation,
+        subject=command.subject,
+        resource=command.resource,
+        state=command.state,
+        cause=command.cause,
+        lane=command.lane,
+        created_at=moment(command.created_at),
+        effective_at=moment(command.effective_at),
+        due_at=moment(command.due_at),
+        first_at=moment(command.first_at),
+        last_at=moment(command.last_at),
+        ended_at=moment(command.ended_at),
+        attempts=command.attempts,
+        retries=command.retries,
+        queue_seconds=command.queue_seconds,
+        quota_seconds=command.quota_seconds,
+        vendor_seconds=command.vendor_seconds,
+        result=command.result,
+        wanted=wanted_view(command.wanted),
+        facts={name: fact for name, fact in command.facts.items() if name not in PERSONAL},
+        failure=None if command.failure is None else failure_detail(command.failure),
+    )
 
 
-def wanted_view(wanted: Mapping[str, Json]) -> View:
+def wanted_view(wanted: Mapping[str, Json]) -> dict[str, Any]:
     """What a command wants, without what is about a person; of a callback URL only where it leads."""
     view = {name: value for name, value in wanted.items() if name in SHOWN_WANTED and value is not None}
     url = wanted.get("callback_url")
@@ -94,75 +99,66 @@ def _host(url: str) -> str | None:
         return None
 
 
-def failure_view(failure: Failure | None) -> View | None:
-    """Why it did not work, and what to do."""
-    if failure is None:
-        return None
-    advice = advise(failure)
-    return {
-        "error_class": failure.error_class.value,
-        "code": failure.code,
-        "message": failure.message,
-        "field": failure.field,
-        "request_id": failure.request_id,
-        "replay_can_help": advice.replay_can_help,
-        "advice": advice.text,
-    }
-
-
-def plan_view(plan: Plan) -> View:
+def plan_view(plan: Plan) -> api.Plan:
     """One plan, with the event that it came from."""
-    return {
-        "id": plan.id,
-        "epoch": plan.epoch,
-        "state": plan.state.value,
-        "subject": plan.subject,
-        "account": plan.account,
-        "created_at": moment(plan.created_at),
-        "effective_at": moment(plan.effective_at),
-        "ended_at": moment(plan.ended_at),
-        "event": {
-            "source": plan.event_source,
-            "id": plan.event_id,
-            "type": plan.event_type,
-            "topic": plan.topic,
-            "partition": plan.partition,
-            "offset": plan.offset,
-        },
-        "correlation_id": plan.correlation_id,
-        "failure": failure_view(plan.failure),
-    }
+    return api.Plan(
+        id=plan.id,
+        epoch=plan.epoch,
+        state=plan.state,
+        subject=plan.subject,
+        account=plan.account,
+        created_at=moment(plan.created_at),
+        effective_at=moment(plan.effective_at),
+        ended_at=moment(plan.ended_at),
+        event=api.Event(
+            source=plan.event_source,
+            id=plan.event_id,
+            type=plan.event_type,
+            topic=plan.topic,
+            partition=plan.partition,
+            offset=plan.offset,
+        ),
+        correlation_id=plan.correlation_id,
+        failure=None if plan.failure is None else failure_detail(plan.failure),
+    )
 
 
-def story_view(story: CommandStory) -> View:
+def story_view(story: CommandStory) -> api.CommandStory:
     """A command with its plan, every request sent for it, and every change of its state."""
-    return command_view(story.command) | {
-        "plan": plan_view(story.plan),
-        "attempts_made": [_attempt_view(attempt) for attempt in story.attempts],
-        "history": [_history_view(row) for row in story.history],
-    }
+    return api.CommandStory(
+        **vars(command_view(story.command)),
+        plan=plan_view(story.plan),
+        attempts_made=[_attempt_view(attempt) for attempt in story.attempts],
+        history=[_history_view(row) for row in story.history],
+    )
 
 
-def _attempt_view(attempt: Attempt) -> View:
-    return {
-        "epoch": attempt.epoch,
-        "number": attempt.number,
-        "call": attempt.call,
-        "slot_at": moment(attempt.slot_at),
-        "marked_at": moment(attempt.marked_at),
-        "ended_at": moment(attempt.ended_at),
-        "outcome": attempt.outcome,
-        "code": attempt.code,
-        "request_id": attempt.request_id,
-    }
+def plan_story_view(plan: Plan, commands: Sequence[Command]) -> api.PlanStory:
+    """A plan with its commands in their order."""
+    in_order = sorted(commands, key=lambda command: command.step_no)
+    return api.PlanStory(**vars(plan_view(plan)), commands=[command_view(command) for command in in_order])
 
 
-def _history_view(row: HistoryRow) -> View:
-    return {
-        "epoch": row.epoch,
-        "at": moment(row.at),
-        "before": None if row.before is None else row.before.value,
-        "after": row.after.value,
-        "cause": row.cause,
-        "actor": row.actor,
-    }
+def _attempt_view(attempt: Attempt) -> api.Attempt:
+    return api.Attempt(
+        epoch=attempt.epoch,
+        number=attempt.number,
+        call=attempt.call,
+        slot_at=moment(attempt.slot_at),
+        marked_at=moment(attempt.marked_at),
+        ended_at=moment(attempt.ended_at),
+        outcome=attempt.outcome,
+        code=attempt.code,
+        request_id=attempt.request_id,
+    )
+
+
+def _history_view(row: HistoryRow) -> api.Change:
+    return api.Change(
+        epoch=row.epoch,
+        at=moment(row.at),
+        before=row.before,
+        after=row.after,
+        cause=row.cause,
+        actor=row.actor,
+    )

@@ -11,16 +11,16 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from typing import Final, TypeVar
 
-from aiohttp import web
-
 from service.adapters.ledger_sqlite.file import LedgerLockedError
 from service.adapters.metrics import MeteredTelemetry
 from service.adapters.system_clock import SystemClock
-from service.application.ports import Ledger, UnavailableError
+from service.application.ports import UnavailableError
 from service.application.rounds import FIRST_PAUSE, Stopping, longer_pause
 from service.application.watchdog import Watchdog
-from service.bootstrap import Workplace, open_window, open_workplace
+from service.bootstrap import Office, Workplace, open_window, open_workplace
+from service.entrypoints.callers import Tokens
 from service.entrypoints.http_api import build_app
+from service.entrypoints.http_server import listening
 from service.settings import Settings
 
 T = TypeVar("T")
@@ -31,20 +31,20 @@ FLUSH_SECONDS: Final = 5.0
 
 
 class Front:
-    """Fulfils `http_api.Process`: what the HTTP side may know, while the workplace opens, works and closes."""
+    """Fulfils `routing.Process`: what the HTTP side may know, while the workplace opens, works and closes."""
 
     def __init__(self, *, stopping: Stopping, watchdog: Watchdog) -> None:
         """No ledger is open yet."""
         self._stopping = stopping
         self._watchdog = watchdog
-        self._ledger: Ledger | None = None
+        self._office: Office | None = None
 
     @property
-    def ledger(self) -> Ledger:
-        """The ledger. Raises UnavailableError while it is not open."""
-        if self._ledger is None:
+    def office(self) -> Office:
+        """What questions and operators are answered with. Raises UnavailableError while the ledger is not open."""
+        if self._office is None:
             raise UnavailableError("ledger", "not open")
-        return self._ledger
+        return self._office
 
     @property
     def stopping(self) -> bool:
@@ -56,13 +56,13 @@ class Front:
         return self._watchdog.standstills()
 
     @contextmanager
-    def showing(self, ledger: Ledger) -> Iterator[None]:
-        """Answer from this ledger for as long as it is open."""
-        self._ledger = ledger
+    def showing(self, office: Office) -> Iterator[None]:
+        """Answer with this office for as long as its ledger is open."""
+        self._office = office
         try:
             yield
         finally:
-            self._ledger = None
+            self._office = None
 
 
 async def run_worker(settings: Settings, telemetry: MeteredTelemetry, *, with_api: bool = True) -> int:
@@ -80,7 +80,7 @@ async def run_worker(settings: Settings, telemetry: MeteredTelemetry, *, with_ap
         async with AsyncExitStack() as opened:
             place = await _open(opened, partial(open_workplace, settings, telemetry), telemetry, stopping, api)
             if place is not None:
-                opened.enter_context(front.showing(place.ledger))
+                opened.enter_context(front.showing(place.office))
                 _spare_the_collector()
                 await work(place, stopping, shutdown_seconds=settings.timing.shutdown_seconds, watchdog=watchdog)
     except LedgerLockedError as held:
@@ -120,7 +120,7 @@ async def run_api(settings: Settings, telemetry: MeteredTelemetry) -> int:
         place = partial(open_window, settings, telemetry)
         window = await _open(opened, place, telemetry, stopping, partial(serving, front, telemetry, settings))
         if window is not None:
-            opened.enter_context(front.showing(window.ledger))
+            opened.enter_context(front.showing(window.office))
             telemetry.log("info", "started")
             await window.watch(stopping, watchdog)
     telemetry.log("info", "stopped")
@@ -165,6 +165,7 @@ async def work(workplace: Workplace, stopping: Stopping, *, shutdown_seconds: fl
     telling = asyncio.create_task(workplace.relay.run(relaying, watchdog))
     keeping = asyncio.create_task(workplace.keeper.run(relaying, watchdog))
     erasing = asyncio.create_task(workplace.retention.run(stopping, watchdog))
+    replaying = asyncio.create_task(workplace.replaying.run(stopping, watchdog))
     watching = asyncio.create_task(watchdog.run(workplace.source))
     workplace.telemetry.log("info", "started")
     await stopping.wait()
@@ -174,7 +175,7 @@ async def work(workplace: Workplace, stopping: Stopping, *, shutdown_seconds: fl
     await workplace.execution.drain(shutdown_seconds)
     relaying.ask()
     await asyncio.gather(_tell_the_rest(workplace, telling), workplace.source.commit_durable())
-    tasks = (taking_in, executing, telling, keeping, erasing, watching)
+    tasks = (taking_in, executing, telling, keeping, erasing, replaying, watching)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -193,17 +194,14 @@ async def _tell_the_rest(workplace: Workplace, telling: asyncio.Task[None]) -> N
 
 @asynccontextmanager
 async def serving(front: Front, telemetry: MeteredTelemetry, settings: Settings) -> AsyncIterator[int]:
-    """Serve health, metrics and the read-only API; the port it listens on."""
-    runner = web.AppRunner(build_app(front, telemetry), access_log=None, handle_signals=False)
-    await runner.setup()
-    site = web.TCPSite(runner, settings.http.host, settings.http.port)
-    await site.start()
-    try:
-        port: int = runner.addresses[0][1]
-        telemetry.log("info", "listening", host=settings.http.host, port=port)
+    """Serve health, metrics and the API; the port it listens on."""
+    http = settings.http
+    tokens = Tokens(http.tokens)
+    if tokens.off:
+        telemetry.log("warning", "the HTTP API asks nobody for a token: whoever is on this host is an operator")
+    async with listening(build_app(front, telemetry, tokens), host=http.host, port=http.port) as port:
+        telemetry.log("info", "listening", host=http.host, port=port)
         yield port
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager

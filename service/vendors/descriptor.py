@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,11 +50,12 @@ class Vendor:
 
     `name` is what an account writes as `vendor:`, `account_model` what its settings are validated with.
     `operations` are the commands' operations, `calls` every request the room sends under a quota, both as
-    `vendor.Operation`.
+    `vendor.Operation`. `looks` says which call reads the present before an operation's first send.
     """
 
     name: str
     account_model: type[Account]
     operations: tuple[str, ...]
     calls: tuple[str, ...]
+    looks: Mapping[str, str]
     open: OpenVendor

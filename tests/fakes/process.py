@@ -9,7 +9,7 @@ from service.application.ports import Ledger
 
 @dataclass
 class FakeProcess:
-    """The Protocol `http_api.Process`, set by hand."""
+    """The Protocol `routing.Process`, set by hand."""
 
     ledger: Ledger
     stopping: bool = False

@@ -16,8 +16,10 @@ from service.adapters.metrics import MeteredTelemetry
 from service.domain.command import Attempt, CommandState, HistoryRow
 from service.domain.ledger_state import Changes, Keys
 from service.domain.outcome import ErrorClass, Failure
+from service.entrypoints.callers import Tokens, token_hash
 from service.entrypoints.cli import app
 from service.entrypoints.http_api import build_app
+from service.settings_sections import Role, TokenSettings
 from tests.builders import CREATE, NOW, make_command, make_plan
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.process import FakeProcess
@@ -50,7 +52,7 @@ async def url() -> AsyncIterator[str]:
     )
     changes = Changes(plans=(PLAN, make_plan(2)), commands=(FAILED, PENDING), history=(row,), attempts=(attempt,))
     await ledger.transact(Keys(), lambda _: changes)
-    async with TestServer(build_app(FakeProcess(ledger), MeteredTelemetry())) as server:
+    async with TestServer(build_app(FakeProcess(ledger), MeteredTelemetry(), Tokens({}))) as server:
         yield str(server.make_url("")).rstrip("/")
 
 
@@ -143,3 +145,79 @@ async def test_an_url_that_is_none_is_wrong_usage(wrong: str) -> None:
 async def test_the_servers_address_comes_from_the_settings(url: str, tmp_path: Path) -> None:
     result = await run("list", CORDBOARD_HTTP__PORT=url.rpartition(":")[2])
     assert FAILED.id in result.stdout
+
+
+# --- tokens ---------------------------------------------------------------------------------------------------------
+
+TOKEN = "cord_FAKE-token-of-a-viewer"
+
+
+@pytest.fixture
+async def guarded() -> AsyncIterator[str]:
+    """Where a server answers that asks for a token."""
+    tokens = Tokens({"eve": TokenSettings(role=Role.VIEWER, sha256=token_hash(TOKEN))})
+    async with TestServer(build_app(FakeProcess(FakeLedger()), MeteredTelemetry(), tokens)) as server:
+        yield str(server.make_url("")).rstrip("/")
+
+
+@pytest.mark.parametrize("command", [["list"], ["list", "--plans"], ["show", "x"]])
+async def test_without_the_right_token_a_command_is_refused_with_5(guarded: str, command: list[str]) -> None:
+    result = await run(*command, "--url", guarded)
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert "a token is needed" in result.stderr
+    wrong = await run(*command, "--url", guarded, CORDBOARD_TOKEN="cord_FAKE-other")
+    assert (wrong.exit_code, wrong.stderr) == (5, "no such token is known\n")
+
+
+async def test_a_token_comes_from_the_environment_or_a_file(guarded: str, tmp_path: Path) -> None:
+    assert (await run("list", "--url", guarded, CORDBOARD_TOKEN=TOKEN)).exit_code == 0
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    file.chmod(0o600)
+    assert (await run("list", "--url", guarded, "--token-file", str(file))).exit_code == 0
+    named = await run("list", "--url", guarded, "--token-file", str(file), CORDBOARD_TOKEN="cord_FAKE-other")
+    assert named.exit_code == 0
+
+
+async def test_the_tokens_variable_is_no_setting(guarded: str) -> None:
+    result = await run("list", CORDBOARD_HTTP__PORT=guarded.rpartition(":")[2], CORDBOARD_TOKEN=TOKEN)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o604])
+async def test_a_token_file_that_everybody_can_read_is_refused(guarded: str, tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    file.chmod(mode)
+    result = await run("list", "--url", guarded, "--token-file", str(file))
+    assert result.exit_code == 2
+    assert "read by everybody" in result.stderr
+
+
+async def test_a_token_file_that_is_not_there_or_holds_none_is_wrong_usage(guarded: str, tmp_path: Path) -> None:
+    empty, lines = tmp_path / "empty", tmp_path / "lines"
+    empty.touch(0o600)
+    lines.touch(0o600)
+    lines.write_text("FAKE\r\nX-Header: y")
+    for file in (tmp_path / "none", empty, lines):
+        result = await run("list", "--url", guarded, "--token-file", str(file))
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "FAKE" not in result.stderr
+
+
+@pytest.mark.parametrize("url", ["http://cordboard.example:8080", "http://10.1.2.3", "http://localhost.example"])
+async def test_a_token_never_goes_over_plain_http_to_another_host(url: str) -> None:
+    result = await run("list", "--url", url, CORDBOARD_TOKEN=TOKEN)
+    assert result.exit_code == 2
+    assert "over plain http" in result.stderr
+    assert TOKEN not in result.output
+
+
+async def test_a_server_that_listens_everywhere_is_asked_on_this_host(guarded: str) -> None:
+    everywhere = {
+        "CORDBOARD_HTTP__HOST": "0.0.0.0",  # noqa: S104 - not listened on
+        "CORDBOARD_HTTP__PORT": guarded.rpartition(":")[2],
+        "CORDBOARD_HTTP__TOKENS__EVE__ROLE": "viewer",
+        "CORDBOARD_HTTP__TOKENS__EVE__SHA256": token_hash(TOKEN),
+    }
+    assert (await run("list", **everywhere, CORDBOARD_TOKEN=TOKEN)).exit_code == 0

@@ -12,6 +12,7 @@ import yaml
 from service.domain.brake import DEFAULT_BRAKE, BrakePolicy
 from service.domain.retention import DAY, RetentionPolicy
 from service.settings import Faults, Settings, load_settings
+from service.settings_sections import Role
 from service.vendors.tencent_ccc.account import TencentCccAccount
 
 CANARY = "FAKE-CANARY-4711"
@@ -233,7 +234,7 @@ WHOLE = {
         "security": {"protocol": "SASL_SSL", "username": "u", "password_file": "/x", "ca_file": "/x", "password": "x"},
     },
     "ledger": "sqlite:///a.db",
-    "http": {"host": "127.0.0.1", "port": 1},
+    "http": {"host": "127.0.0.1", "port": 1, "tokens": {"alice": {"role": "viewer", "sha256": "0a" * 32}}},
     "defaults": {"hr.events": {"account": "acme_cn", "realm": "r"}},
     "accounts": {
         "acme_cn": TENCENT
@@ -375,14 +376,79 @@ def test_only_a_database_is_shared(load: Loader) -> None:
     assert (settings.is_shared, settings.session_seconds) == (False, math.inf)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "cordboard.example"])  # noqa: S104 - refused
-def test_the_api_listens_on_loopback_only(load: Loader, host: str) -> None:
-    assert "no tokens yet" in load.faults({"http": {"host": host}})["http.host"]
+# --- the HTTP API's tokens --------------------------------------------------------------------------------------------
+
+TOKEN = {"role": "viewer", "sha256": "0a" * 32}
+ANYWHERE = ["0.0.0.0", "::", "10.1.2.3", "cordboard.example"]  # noqa: S104 - refused without a token
+
+
+@pytest.mark.parametrize("host", ANYWHERE)
+def test_without_tokens_the_api_listens_on_loopback_only(load: Loader, host: str) -> None:
+    assert "while there are no http.tokens" in load.faults({"http": {"host": host}})["http.host"]
+    assert "http.host" in load.faults({"http": {"host": host, "tokens": {}}})
+
+
+@pytest.mark.parametrize("host", ANYWHERE)
+def test_with_a_token_the_api_listens_anywhere(load: Loader, host: str) -> None:
+    assert load.settings({"http": {"host": host, "tokens": {"alice": TOKEN}}}).http.host == host
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.9"])
 def test_any_loopback_name_will_do(load: Loader, host: str) -> None:
     assert load.settings({"http": {"host": host}}).http.host == host
+
+
+def test_a_token_comes_from_the_environment_too(load: Loader) -> None:
+    environ = {"CORDBOARD_HTTP__TOKENS__ALICE__ROLE": "operator", "CORDBOARD_HTTP__TOKENS__ALICE__SHA256": "0a" * 32}
+    assert load.settings({}, environ).http.tokens["alice"].role is Role.OPERATOR
+
+
+@pytest.mark.parametrize("name", ["a", "alice", "ci-2", "team.sre_1", "a" * 64])
+def test_a_tokens_name_may_be(load: Loader, name: str) -> None:
+    assert name in load.settings({"http": {"tokens": {name: TOKEN}}}).http.tokens
+
+
+@pytest.mark.parametrize("name", ["", "Alice", "1a", "a b", "a" * 65, "ä", "a\n"])
+def test_a_tokens_name_may_not_be(load: Loader, name: str) -> None:
+    assert load.faults({"http": {"tokens": {name: TOKEN}}})["http.tokens.?"].startswith("a token's name is lower-case")
+
+
+@pytest.mark.parametrize("name", ["cordboard", "local"])
+def test_a_token_never_passes_for_an_actor_that_is_nobodys(load: Loader, name: str) -> None:
+    assert "names of Cordboard's own" in load.faults({"http": {"tokens": {name: TOKEN}}})["http.tokens"]
+
+
+def test_one_token_has_one_name(load: Loader) -> None:
+    faults = load.faults({"http": {"tokens": {"alice": TOKEN, "bob": TOKEN}}})
+    assert faults == {"http.tokens": "two names have the same token"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place", "told"),
+    [
+        ({"sha256": "0a" * 31}, "sha256", "64 digits"),
+        ({"sha256": "0A" * 32}, "sha256", "64 digits"),
+        ({"role": "admin"}, "role", "'viewer' or 'operator'"),
+        ({"role": None}, "role", "'viewer' or 'operator'"),
+        ({"token": CANARY}, "token", "no such setting"),
+        ({"token_file": "/x"}, "token_file", "no such setting"),
+    ],
+)
+def test_of_a_token_only_role_and_hash_are_settings(
+    load: Loader, wrong: Mapping[str, object], place: str, told: str
+) -> None:
+    faults = load.faults({"http": {"tokens": {"alice": {**TOKEN, **wrong}}}})
+    assert told in faults[f"http.tokens.alice.{place}"]
+
+
+def test_a_token_that_was_pasted_as_a_name_is_not_repeated(load: Loader) -> None:
+    document = {"http": {"tokens": {f"cord_{CANARY}": {"token": "x", "role": "x"}}}}
+    assert CANARY not in str(load.faults(document))
+
+
+def test_faulty_tokens_open_nothing_and_blame_no_host(load: Loader) -> None:
+    faults = load.faults({"http": {"host": "10.1.2.3", "tokens": {"alice": {"role": "viewer"}}}})
+    assert faults == {"http.tokens.alice.sha256": "is needed"}
 
 
 def test_a_variable_that_names_no_setting_is_a_fault(load: Loader) -> None:

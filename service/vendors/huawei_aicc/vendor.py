@@ -58,5 +58,6 @@ VENDOR = Vendor(
     account_model=HuaweiAiccAccount,
     operations=OPERATIONS,
     calls=tuple(REPLIES),
+    looks={create_called_route.NAME: routes_read.NAME},
     open=open_client,
 )

@@ -43,6 +43,13 @@ REPLIES: Mapping[str, type[TencentReply]] = {
 }
 """Every call the room sends, with the model of its answer."""
 
+LOOKS: Mapping[str, str] = {
+    create_extension.NAME: extensions_read.NAME,
+    create_own_number_apply.NAME: numbers_read.NAME,
+    numbers_read.NAME: numbers_read.NAME,
+}
+"""Which call shows the present before an operation's own."""
+
 
 def open_client(
     account: Account,
@@ -82,5 +89,6 @@ VENDOR = Vendor(
     account_model=TencentCccAccount,
     operations=OPERATIONS,
     calls=tuple(REPLIES),
+    looks=LOOKS,
     open=open_client,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,15 +13,19 @@ from typing import Any
 
 import pytest
 import structlog
+import yaml
 from typer.testing import CliRunner, Result
 
 from service.adapters.ledger_sqlite import file as ledger
 from service.adapters.ledger_sqlite.file import FileLock
 from service.entrypoints import cli
+from service.entrypoints.callers import token_hash
 from service.entrypoints.cli import app
+from service.settings import Settings, load_settings
+from service.settings_sections import Role
 
 CANARY = "FAKE-canary-on-a-terminal"
-COMMANDS = ["run", "demo", "sandbox", "check", "migrate", "topics", "plan", "list", "show", "contracts"]
+COMMANDS = ["run", "demo", "sandbox", "check", "migrate", "topics", "plan", "token", "list", "show", "contracts"]
 ACCOUNTS = {
     "CORDBOARD_ACCOUNTS": json.dumps(
         {"acme_cn": {"vendor": "tencent_ccc", "sdk_app_id": 1400000000, "secret_id": "AKIDFAKE", "secret_key": CANARY}}
@@ -179,6 +184,38 @@ def test_contracts_are_checked_and_exported(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
     assert run("contracts", "--export", "full").exit_code == 5
+
+
+# --- token ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_token_is_printed_once_and_its_settings_beside_it(tmp_path: Path) -> None:
+    result = run("token", "alice", "--role", "operator")
+    (token,) = result.stdout.splitlines()
+    assert re.fullmatch(r"cord_[A-Za-z0-9_-]{43}", token)
+    settings = yaml.safe_load(result.stderr.partition("\n")[2])
+    assert settings == {"http": {"tokens": {"alice": {"role": "operator", "sha256": token_hash(token)}}}}
+    assert token not in result.stderr
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(settings))
+    assert isinstance(load_settings(tmp_path / "c.yaml", {}), Settings)
+
+
+def test_a_new_token_as_json_has_its_hash_with_it() -> None:
+    made = json.loads(run("token", "ci-2", "-o", "json").stdout)
+    token = made["token"]
+    assert made == {"name": "ci-2", "role": "viewer", "token": token, "sha256": token_hash(token)}
+
+
+def test_every_role_can_be_asked_for_and_every_token_is_another() -> None:
+    made = [json.loads(run("token", "a", "--role", role.value, "-o", "json").stdout) for role in Role]
+    assert [one["role"] for one in made] == list(Role)
+    assert len({one["token"] for one in made}) == len(made)
+
+
+@pytest.mark.parametrize("name", ["Alice", "", "a b", "cordboard", "local", "a" * 65, "x: {"])
+def test_a_token_for_a_name_that_the_settings_refuse_is_not_made(name: str) -> None:
+    result = run("token", name)
+    assert (result.exit_code, result.stdout) == (2, "")
 
 
 # --- plan -----------------------------------------------------------------------------------------------------------

@@ -32,7 +32,9 @@ async def test_opened_client_has_a_row_for_every_operation(name: str, session: a
         row: VendorOperation = operation
         assert row.name == row_name
         assert row_name.startswith(f"{name}.")
-        assert row.present_read is None or row.present_read.operation in vendor.calls
+        look = None if row.present_read is None else row.present_read.operation
+        assert look is None or look in vendor.calls
+        assert vendor.looks.get(row_name) == look
     assert set(vendor.operations) <= set(vendor.calls)
     await client.close()
 
