@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +32,7 @@ from service.adapters.system_clock import SystemClock, SystemRandomness
 from service.application.desk import Desk
 from service.application.ends import show_quarantines
 from service.application.execution import Execution
-from service.application.inspection import Inspection
+from service.application.inspection import DeskLedger, Inspection
 from service.application.intake import Intake
 from service.application.outbox_relay import OutboxRelay
 from service.application.ports import Clock, CommandQuery, VendorClient
@@ -43,6 +43,9 @@ from service.application.rounds import Pulse, Stopping, keep_going
 from service.application.session_keeper import SessionKeeper
 from service.application.settlement import Settlement
 from service.application.takeover import take_over
+from service.application.telemetry import Telemetry
+from service.domain.account import Account
+from service.domain.taking_in import IntakePolicy
 from service.settings import Settings
 from service.vendors.http_exchange import telling_before_writing
 from service.vendors.registry import VENDORS
@@ -53,12 +56,15 @@ LOOK_SECONDS: Final = 5.0  # between two looks whether the ledger of a window an
 
 @dataclass(frozen=True, kw_only=True)
 class Office:
-    """What a process answers questions and operators with; it needs the ledger alone."""
+    """What a process answers questions and operators with; it needs the ledger alone. `calls` are each vendor's."""
 
-    ledger: OpenLedger
+    ledger: DeskLedger
     inspection: Inspection
     desk: Desk
     replays: Replays
+    accounts: Mapping[str, Account]
+    calls: Mapping[str, Sequence[str]]
+    clock: Clock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +103,7 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
         source, publisher = _open_kafka(site)
         yield Workplace(
             ledger=ledger,
-            office=_office(settings, ledger, site.clock, telemetry),
+            office=make_office(ledger, settings.accounts, settings.intake_policy(), site.clock, telemetry),
             source=source,
             publisher=publisher,
             quota=quota,
@@ -154,14 +160,19 @@ async def open_window(settings: Settings, telemetry: MeteredTelemetry) -> AsyncI
     try:
         telemetry.health("ledger", ready=True)
         yield Window(
-            ledger=ledger, office=_office(settings, ledger, clock, telemetry), telemetry=telemetry, clock=clock
+            ledger=ledger,
+            office=make_office(ledger, settings.accounts, settings.intake_policy(), clock, telemetry),
+            telemetry=telemetry,
+            clock=clock,
         )
     finally:
         await ledger.close()
 
 
-def _office(settings: Settings, ledger: OpenLedger, clock: Clock, telemetry: MeteredTelemetry) -> Office:
-    policy, accounts = settings.intake_policy(), settings.accounts
+def make_office(
+    ledger: DeskLedger, accounts: Mapping[str, Account], policy: IntakePolicy, clock: Clock, telemetry: Telemetry
+) -> Office:
+    """All that answers questions and operators, over one ledger."""
     return Office(
         ledger=ledger,
         inspection=Inspection(ledger=ledger, accounts=accounts, clock=clock),
@@ -174,6 +185,9 @@ def _office(settings: Settings, ledger: OpenLedger, clock: Clock, telemetry: Met
             clock=clock,
             telemetry=telemetry,
         ),
+        accounts=accounts,
+        calls={name: vendor.calls for name, vendor in VENDORS.items()},
+        clock=clock,
     )
 
 

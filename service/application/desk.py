@@ -16,7 +16,7 @@ from service.application.telemetry import Telemetry
 from service.domain.account import Account
 from service.domain.announcements import dead_letter_id
 from service.domain.command import CommandState
-from service.domain.dead_letter import DeadLetter, LetterState, place_of
+from service.domain.dead_letter import DeadLetter, LetterPlace, LetterState, place_of
 from service.domain.desk import DeskChanges, DeskKeys, QuotaRate
 from service.domain.draft import Draft
 from service.domain.holding import Scope, hold_back, let_go
@@ -146,7 +146,7 @@ class Desk:
         place = place_of(letter_id)
         if place is None:
             return NO_LETTER
-        letter = await self._letter(place)
+        letter = await self.letter(place)
         if letter is None:
             return NO_LETTER
         kept = await self._ledger.letter_bytes(dead_letter_id(*place))
@@ -227,7 +227,8 @@ class Desk:
 
         await self._act("reveal", replace(asked, key=None), Keys(), decide)
 
-    async def _letter(self, place: tuple[str, int, int]) -> DeadLetter | None:
+    async def letter(self, place: LetterPlace) -> DeadLetter | None:
+        """The note of the dead letter that stood there."""
         found: list[DeadLetter] = []
 
         def decide(_: Draft, known: Known) -> Answer:

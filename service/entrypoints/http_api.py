@@ -9,7 +9,7 @@ from aiohttp import web
 
 from service.adapters.metrics import MeteredTelemetry
 from service.entrypoints import api_models as models
-from service.entrypoints import http_health, http_listings
+from service.entrypoints import http_desk, http_health, http_listings, http_questions, http_replays
 from service.entrypoints.admission import for_this_host_only, within
 from service.entrypoints.answers import with_security_headers
 from service.entrypoints.callers import Tokens, authenticating
@@ -90,6 +90,9 @@ ROUTES: Final = (
         response=models.PlanStory,
         problems=(HTTPStatus.NOT_FOUND,),
     ),
+    *http_questions.ROUTES,
+    *http_replays.ROUTES,
+    *http_desk.ROUTES,
 )
 """Every route there is. Nothing else answers, and nothing else is described."""
 

@@ -4,37 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
+from contracts.outbound import ErrorClass
 from service.application.ports import CommandQuery
 from service.domain.command import Command, CommandState, Plan, PlanState
 from service.domain.value import replace
 from service.entrypoints import api_models as models
+from service.entrypoints.http_questions import PAGING, SPAN, limit, times
 from service.entrypoints.parameters import Parameter, path_id
 from service.entrypoints.problems import ProblemError
 from service.entrypoints.public_views import command_view, plan_story_view, plan_view, story_view
 from service.entrypoints.routing import Api, given
 
-DEFAULT_LIMIT: Final = 50
-MAX_LIMIT: Final = 200
 MOST_STEPS: Final = 200
 
 Row = TypeVar("Row", Command, Plan)
 
-PAGING: Final = (
-    Parameter(name="after", about="the `next` of the page before"),
-    Parameter(name="limit", span=(1, MAX_LIMIT), default=DEFAULT_LIMIT),
+FAILED: Final = (
+    Parameter(name="error_class", choices=tuple(ErrorClass)),
+    Parameter(name="code", about="the vendor's; may end in *"),
+    *SPAN,
 )
 COMMAND_FILTERS: Final = (
     Parameter(name="state", about="may repeat", repeats=True, choices=tuple(CommandState)),
     *(Parameter(name=name) for name in ("operation", "account", "subject", "resource", "plan")),
+    *FAILED,
     *PAGING,
 )
 PLAN_FILTERS: Final = (
     Parameter(name="state", about="may repeat", repeats=True, choices=tuple(PlanState)),
-    *(Parameter(name=name) for name in ("account", "subject")),
+    *(Parameter(name=name) for name in ("operation", "account", "subject")),
+    *FAILED,
     *PAGING,
 )
 
@@ -75,12 +78,14 @@ async def plan(api: Api, request: web.Request) -> models.PlanStory:
 
 def _query(request: web.Request) -> CommandQuery:
     asked = given(request)
-    once = {name: values[0] for name, values in asked.items() if name not in {"state", "limit", "plan"}}
+    apart = {"state", "limit", "plan", "since", "until"}
+    once: dict[str, Any] = {name: values[0] for name, values in asked.items() if name not in apart}
     return CommandQuery(
         **once,
+        **times(asked),
         states=tuple(dict.fromkeys(asked.get("state", []))),
         plan_id=asked["plan"][0] if "plan" in asked else None,
-        limit=int(asked["limit"][0]) if "limit" in asked else DEFAULT_LIMIT,
+        limit=limit(asked),
     )
 
 

@@ -128,8 +128,8 @@ def story_view(story: CommandStory) -> api.CommandStory:
     return api.CommandStory(
         **vars(command_view(story.command)),
         plan=plan_view(story.plan),
-        attempts_made=[_attempt_view(attempt) for attempt in story.attempts],
-        history=[_history_view(row) for row in story.history],
+        attempts_made=[attempt_view(attempt) for attempt in story.attempts],
+        history=[history_view(row) for row in story.history],
     )
 
 
@@ -139,7 +139,8 @@ def plan_story_view(plan: Plan, commands: Sequence[Command]) -> api.PlanStory:
     return api.PlanStory(**vars(plan_view(plan)), commands=[command_view(command) for command in in_order])
 
 
-def _attempt_view(attempt: Attempt) -> api.Attempt:
+def attempt_view(attempt: Attempt) -> api.Attempt:
+    """One request."""
     return api.Attempt(
         epoch=attempt.epoch,
         number=attempt.number,
@@ -153,7 +154,8 @@ def _attempt_view(attempt: Attempt) -> api.Attempt:
     )
 
 
-def _history_view(row: HistoryRow) -> api.Change:
+def history_view(row: HistoryRow) -> api.Change:
+    """One change of a command's state."""
     return api.Change(
         epoch=row.epoch,
         at=moment(row.at),
