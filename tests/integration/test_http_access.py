@@ -1,4 +1,4 @@
-"""Who is let in by the HTTP API: every route of its table, asked by nobody, by strangers, by viewers and by operators."""
+"""Whom the HTTP API lets in: every route of its table, asked by nobody, strangers, viewers and operators."""
 
 from __future__ import annotations
 
