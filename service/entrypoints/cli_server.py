@@ -68,7 +68,7 @@ class Server:
     """A running server's HTTP API."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        """`url` is `http://host:port`, or https. Raises ServerError for anything else."""
+        """`url` is `http://host:port`, or https. Raises ServerError for all else, or if the token could be read."""
         try:
             parts = urlsplit(url)
             self._host, self._port = parts.hostname or "", parts.port

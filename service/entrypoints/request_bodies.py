@@ -84,13 +84,8 @@ def _refused(error: ValidationError, model: type[BaseModel]) -> ProblemError:
 
 
 def _path(detail: ErrorDetails, known: frozenset[str]) -> str:
-    """The dotted path as far as it consists of names of ours and positions: what a sender made up is not repeated."""
-    path: list[str] = []
-    for part in detail["loc"]:
-        if isinstance(part, str) and part not in known:
-            break
-        path.append(str(part))
-    return ".".join(path)
+    """The dotted path of names of ours and positions: keys that a sender made up, and tags, are left out."""
+    return ".".join(str(part) for part in detail["loc"] if isinstance(part, int) or part in known)
 
 
 def _message(detail: ErrorDetails) -> str:

@@ -19,6 +19,7 @@ _MARKS = ("FAKE", "EXAMPLE")
 
 _KINDS = {
     "private key": r"-----BEGIN [A-Z ]*PRIVATE KEY( BLOCK)?-----",
+    "Cordboard token": r"\bcord_[A-Za-z0-9_\-]{43}(?![A-Za-z0-9_\-])",
     "age secret key": r"AGE-SECRET-KEY-1[0-9A-Z]{20,}",
     "Tencent Cloud SecretId": r"\bAKID[A-Za-z0-9]{12,}",
     "AWS access key id": r"\b(AKIA|ASIA)[0-9A-Z]{16}\b",

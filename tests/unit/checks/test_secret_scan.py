@@ -7,6 +7,7 @@ from tests.checks.secret_scan import KNOWN_KINDS, Find, scan
 # Put together here, so that this file itself holds nothing that looks like a secret.
 PLANTED = {
     "private key": "-----BEGIN RSA PRIVATE " + "KEY-----",
+    "Cordboard token": "cord" + "_Qm3x9-ZtV0aYp7LkW2sJ8dHfR5uNcE1bTg6iOoXyAqM",
     "age secret key": "AGE-SECRET-" + "KEY-1QQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L",
     "Tencent Cloud SecretId": "id: AK" + "IDz8krbsJ5yKBZQpn74WFkmLPx3gnPhEsb",
     "AWS access key id": "AK" + "IAQ3EGRZ5N7WXV2LTM",
