@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 
 import typer
 
+from service.entrypoints.cli_desk import ClassOption, CodeOption, SinceOption, UntilOption, desk
 from service.entrypoints.cli_options import (
     ConfigOption,
     OutputOption,
@@ -32,6 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(desk)
 
 # modules are imported where a command needs them, so that `--help` does not load Kafka, vendors and all
 # ruff: noqa: PLC0415
@@ -247,6 +250,10 @@ def list_(
     resource: Annotated[str | None, typer.Option("--resource", help="As extension:acme_cn/1001.")] = None,
     plan_id: Annotated[str | None, typer.Option("--plan", help="Commands of one plan.")] = None,
     plans: Annotated[bool, typer.Option("--plans", help="List plans instead of commands.")] = False,
+    error_class: ClassOption = None,
+    code: CodeOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     after: Annotated[str | None, typer.Option("--after", help="Go on behind this id.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200)] = 50,
     url: UrlOption = None,
@@ -258,14 +265,15 @@ def list_(
     from service.entrypoints.cli_server import ServerError, list_page
 
     given = {"operation": operation, "account": account, "subject": subject, "resource": resource, "plan": plan_id}
+    given |= {"error_class": error_class, "code": code, "since": since, "until": until}
     filters = [("state", one) for one in state or []]
     filters += [(name, value) for name, value in ({**given, "after": after}).items() if value is not None]
     try:
         server = server_or_exit(url, token_file, config)
-        code = list_page(server, "plans" if plans else "commands", [*filters, ("limit", str(limit))], output)
+        ended = list_page(server, "plans" if plans else "commands", [*filters, ("limit", str(limit))], output)
     except ServerError as refused:
         raise stop(str(refused), refused.code) from None
-    raise typer.Exit(code.value)
+    raise typer.Exit(ended.value)
 
 
 @app.command(epilog="Example: cordboard show plan_0123456789abcdef --output json")

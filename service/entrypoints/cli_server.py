@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, Final
@@ -13,7 +14,8 @@ from service.entrypoints.exit_codes import ExitCode
 from service.entrypoints.rendering import Output, console, say, show_fields, show_json, show_rows
 from service.vendors.wire_settings import is_loopback
 
-DEADLINE_SECONDS: Final = 10.0
+DEADLINE_SECONDS: Final = 30.0
+TRIES: Final = 3
 MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
 COMMAND_COLUMNS: Final = {
     "id": "command",
@@ -50,7 +52,10 @@ ENDS: Final[Mapping[int, ExitCode]] = {
     401: ExitCode.REFUSED,
     403: ExitCode.REFUSED,
     404: ExitCode.NOT_FOUND,
+    409: ExitCode.REFUSED,
+    413: ExitCode.USAGE,
     421: ExitCode.REFUSED,
+    422: ExitCode.USAGE,
     503: ExitCode.UNREACHABLE,
 }
 
@@ -86,9 +91,25 @@ class Server:
 
     def get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
         """A JSON document. Raises ServerError."""
+        return self._ask("GET", f"{path}?{urlencode(query)}" if query else path)
+
+    def post(self, path: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Have something done, once: a reply that gets lost is asked for again under its key. Raises ServerError."""
+        headers = {"Content-Type": "application/json", "Idempotency-Key": secrets.token_hex(16)}
+        for tries_left in reversed(range(TRIES)):
+            try:
+                return self._ask("POST", path, orjson.dumps(document), headers)
+            except ServerError as trouble:
+                if trouble.code is not ExitCode.UNREACHABLE or not tries_left:
+                    raise
+        raise AssertionError("the last try ends it")
+
+    def _ask(
+        self, method: str, path: str, content: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         connection = self._open(self._host, self._port, timeout=DEADLINE_SECONDS)
         try:
-            connection.request("GET", f"{path}?{urlencode(query)}" if query else path, headers=self._headers)
+            connection.request(method, path, body=content, headers={**self._headers, **(headers or {})})
             return _document(connection.getresponse())
         except (OSError, HTTPException) as trouble:
             where = f"{self._host}:{self._port}"
@@ -106,10 +127,15 @@ def _document(response: HTTPResponse) -> dict[str, Any]:
         document = None
     if not isinstance(document, dict):
         raise ServerError(ExitCode.FAILED, f"what answers is no Cordboard (HTTP {response.status}, not JSON)")
-    if response.status != 200:
-        detail = document.get("detail") or f"HTTP {response.status}"
+    if response.status not in {200, 202}:
+        detail = "; ".join([document.get("detail") or f"HTTP {response.status}", *_faults(document)])
         raise ServerError(ENDS.get(response.status, ExitCode.FAILED), str(detail))
     return document
+
+
+def _faults(document: Mapping[str, Any]) -> list[str]:
+    """What a problem says of single fields."""
+    return [f"{fault['field'] or 'body'}: {fault['message']}" for fault in document.get("errors") or ()]
 
 
 def list_page(server: Server, kind: str, filters: Sequence[tuple[str, str]], output: Output) -> ExitCode:
@@ -119,7 +145,9 @@ def list_page(server: Server, kind: str, filters: Sequence[tuple[str, str]], out
         show_json(page)
         return ExitCode.DONE
     columns = COMMAND_COLUMNS if kind == "commands" else PLAN_COLUMNS
-    show_rows([row | {"outcome": _outcome(row)} for row in page["items"]], columns, output, empty=f"no {kind} match")
+    show_rows(
+        [row | {"outcome": outcome_cell(row)} for row in page["items"]], columns, output, empty=f"no {kind} match"
+    )
     if page["next"] is not None:
         say(f"there are more: --after {page['next']}")
     return ExitCode.DONE
@@ -164,11 +192,12 @@ def _show_plan(document: Mapping[str, Any]) -> None:
     show_fields({name: value for name, value in document.items() if name != "commands"})
     if document["commands"]:
         console().print()
-        rows = [row | {"outcome": _outcome(row)} for row in document["commands"]]
+        rows = [row | {"outcome": outcome_cell(row)} for row in document["commands"]]
         show_rows(rows, COMMAND_COLUMNS, Output.TABLE)
 
 
-def _outcome(row: Mapping[str, Any]) -> str | None:
+def outcome_cell(row: Mapping[str, Any]) -> str | None:
+    """How a plan or command ended, in a few words."""
     failure = row.get("failure")
     if failure is None:
         return row.get("result")
