@@ -47,9 +47,9 @@ def description(routes: tuple[Route, ...]) -> Schema:
 
 def _models(routes: Sequence[Route]) -> list[Spoken]:
     """Every model once, in an order that never changes."""
-    answered = {route.response for route in routes if route.response is not None}
+    answered: set[type[Any]] = {Problem, *(route.response for route in routes if route.response is not None)}
     asked = {route.request for route in routes if route.request is not None}
-    found: list[Spoken] = [(model, "serialization") for model in {*answered, Problem}]
+    found: list[Spoken] = [(model, "serialization") for model in answered]
     found += [(model, "validation") for model in asked]
     return sorted(found, key=lambda spoken: (spoken[0].__name__, spoken[1]))
 
