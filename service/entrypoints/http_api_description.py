@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from http import HTTPStatus
 from typing import Any, Final
@@ -45,12 +45,12 @@ def description(routes: tuple[Route, ...]) -> Schema:
     }
 
 
-def _models(routes: Iterable[Route]) -> list[Spoken]:
+def _models(routes: Sequence[Route]) -> list[Spoken]:
     """Every model once, in an order that never changes."""
-    found: set[Spoken] = {(Problem, "serialization")}
-    for route in routes:
-        found |= {(route.response, "serialization")} if route.response is not None else set()
-        found |= {(route.request, "validation")} if route.request is not None else set()
+    answered: set[type[Any]] = {Problem, *(route.response for route in routes if route.response is not None)}
+    asked = {route.request for route in routes if route.request is not None}
+    found: list[Spoken] = [(model, "serialization") for model in answered]
+    found += [(model, "validation") for model in asked]
     return sorted(found, key=lambda spoken: (spoken[0].__name__, spoken[1]))
 
 

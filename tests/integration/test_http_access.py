@@ -10,14 +10,20 @@ from typing import Final
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from structlog.testing import capture_logs
 
 from service.adapters.metrics import MeteredTelemetry
+from service.adapters.system_clock import SystemClock
+from service.application.rounds import Stopping
+from service.application.watchdog import Watchdog
 from service.entrypoints.api_models import Status
 from service.entrypoints.callers import LOCAL, Caller, Tokens, caller, token_hash
 from service.entrypoints.http_api import ROUTES, build_app
 from service.entrypoints.http_server import listening
 from service.entrypoints.routing import ANYBODY, Anybody, Api, Route
-from service.settings_sections import Role, TokenSettings
+from service.entrypoints.worker import Front, serving
+from service.settings import Settings
+from service.settings_sections import HttpSettings, Role, TokenSettings
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.process import FakeProcess
 
@@ -158,6 +164,21 @@ async def test_the_scheme_is_read_in_any_case(client: Client) -> None:
         assert response.status == HTTPStatus.OK
 
 
+async def test_a_fault_of_ours_logs_no_token(telemetry: MeteredTelemetry, caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(_: Api, request: web.Request) -> Status:
+        raise RuntimeError(caller(request).name)
+
+    route = Route(method="GET", path="/v1/broken", handler=broken, role=Role.VIEWER, summary="", response=Status)
+    app = build_app(FakeProcess(FakeLedger()), telemetry, TOKENS, routes=(route,))
+    async with (
+        TestClient(TestServer(app)) as client,
+        client.get("/v1/broken", headers=bearing(HELD[Role.VIEWER])) as response,
+    ):
+        assert response.status == 500
+    assert "RuntimeError: viewer" in caplog.text
+    assert "FAKE" not in caplog.text
+
+
 # --- without tokens -------------------------------------------------------------------------------------------------
 
 
@@ -171,6 +192,21 @@ async def test_without_tokens_everybody_is_the_operator_local_under_a_loopback_n
         async with client.post("/v1/probe", headers={"Host": "evil.example"}) as response:
             assert response.status == HTTPStatus.MISDIRECTED_REQUEST
     assert Caller("local", Role.OPERATOR) == LOCAL
+
+
+@pytest.mark.parametrize(("configured", "warnings"), [({}, 1), ({"eve": "0a" * 32}, 0)])
+async def test_a_server_that_asks_nobody_says_so_at_its_start(
+    telemetry: MeteredTelemetry, configured: Mapping[str, str], warnings: int
+) -> None:
+    held = {name: TokenSettings(role=Role.VIEWER, sha256=sha256) for name, sha256 in configured.items()}
+    settings = Settings(http=HttpSettings(tokens=held, port=0))
+    watchdog = Watchdog(clock=SystemClock(), telemetry=telemetry, policy=settings.liveness_policy())
+    with capture_logs() as lines:
+        async with serving(Front(stopping=Stopping(), watchdog=watchdog), telemetry, settings):
+            pass
+    said = [line["event"] for line in lines if line["log_level"] == "warning"]
+    assert len(said) == warnings
+    assert all("asks nobody for a token" in event for event in said)
 
 
 async def test_with_tokens_any_name_is_answered(client: Client) -> None:
