@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aiokafka import AIOKafkaProducer
+import orjson
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -40,6 +41,7 @@ TOPICS: Final = (
     "dlq.hr.events",
     "dlq.crm.events",
 )
+TOLD: Final = ("provisioning.results", "provisioning.failures")
 DEADLINE_SECONDS: Final = 50.0
 
 
@@ -78,7 +80,7 @@ async def _demo(console: Console, *, stay: bool, hires: int) -> int:
         print_report(report, Console(), done=done)
         if stay and not stopping.asked:
             console.print("\nStaying up until Ctrl-C.")
-            await stopping.wait()
+            await _tell_what_is_told(town, console, stopping)
         stopping.ask()
         await working
     return 0 if done else 1
@@ -150,6 +152,23 @@ async def _watch(town: _Town, expected: int, console: Console, stopping: Stoppin
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), 0.25)
     return False
+
+
+async def _tell_what_is_told(town: _Town, console: Console, stopping: Stopping) -> None:
+    """Print a line for every event published from here on, until asked to stop."""
+    consumer = AIOKafkaConsumer(*TOLD, bootstrap_servers=town.broker, auto_offset_reset="latest")
+    await consumer.start()
+    try:
+        asked = asyncio.create_task(stopping.wait())
+        while not asked.done():
+            for records in (await consumer.getmany(timeout_ms=300)).values():
+                for record in records:
+                    event = orjson.loads(record.value or b"{}")
+                    told = event["type"].removeprefix("provisioning.")
+                    told = f"{told} about {event['subject']}, epoch {event['data'].get('epoch', 0)}"
+                    console.print(f"  told: {told}", highlight=False, soft_wrap=True)
+    finally:
+        await consumer.stop()
 
 
 async def _gather(town: _Town, day: Sequence[DayRecord], *, stay: bool) -> Report:

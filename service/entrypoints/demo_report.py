@@ -156,17 +156,30 @@ def _most_in_a_second(arrivals: Sequence[float]) -> int:
     return max(sum(start <= time < start + 1 for time in times) for start in times)
 
 
+def _desk(report: Report, doubtful: str) -> Sequence[str]:
+    """An SRE's round: find what failed, mend the cause, replay, see how it ended."""
+    cordboard = f"CORDBOARD_HTTP__PORT={report.url.rpartition(':')[2]} .venv/bin/cordboard"
+    failed = next((p for p in report.plans if p.failure is not None and p.failure.code.startswith("LimitEx")), None)
+    subject = "agent:workday/A1055" if failed is None else failed.subject
+    return (
+        f"{cordboard} failures                                # what is failing, since when, how many",
+        f"{cordboard} explain {subject}             # why this one has no extension",
+        f"curl -X DELETE {report.sandbox_url}/_sandbox/faults       # buy seats: the vendor is well again",
+        f"{cordboard} replay --code 'LimitExceeded*' --dry-run  # what would a replay do?",
+        f"{cordboard} replay --code 'LimitExceeded*' --reason 'seats were bought'",
+        f"{cordboard} list --state in_doubt                    # then: explain, settle",
+        f"{cordboard} explain {doubtful}",
+        f"curl {report.url}/metrics",
+        f"curl {report.sandbox_url}/_sandbox/journal          # what the vendors saw",
+        f"broker: {report.broker}; what is told from here on is printed below",
+    )
+
+
 def _next(report: Report, console: Console) -> None:
     console.print("\n[bold]Next[/bold]")
     doubtful = next((c.id for c in report.commands if c.state is CommandState.IN_DOUBT), "ID")
     if report.stay:
-        for line in (
-            f"cordboard list --url {report.url} --state in_doubt",
-            f"cordboard show {doubtful} --url {report.url}",
-            f"curl {report.url}/metrics",
-            f"curl {report.sandbox_url}/_sandbox/journal      # what the vendors saw",
-            f"broker: {report.broker}",
-        ):
+        for line in _desk(report, doubtful):
             console.print(f"  {line}", soft_wrap=True, highlight=False)
         return
     for line in (

@@ -18,6 +18,8 @@ SECRET_ID, SECRET_KEY = "AKIDFAKE-demo", "FAKE-demo-secret-key"
 APP_KEY, APP_SECRET = "FAKE-demo-app-key", "FAKE-demo-app-secret"
 TAKEN_EXTENSION: Final = "10004"
 LOST_REPLY_EXTENSION: Final = "10007"
+NO_SEAT_EXTENSIONS: Final = "1005[5-9]"
+NO_SEAT: Final = "LimitExceeded.Seat"
 
 SANDBOX: Final = SandboxConfiguration(
     tencent=(TencentAccount(secret_id=SECRET_ID, secret_key=SECRET_KEY, sdk_app_ids=(APP,)),),
@@ -31,10 +33,11 @@ FAULTS: Final = (
     {"kind": "expired_token", "action": "createCalledRoute", "count": 1, "skip": 2},
     {"kind": "reply_lost_after", "action": "CreateExtension", "match": f"*/{LOST_REPLY_EXTENSION}", "count": 1},
     {"kind": "dberror_before", "action": "CreateOwnNumberApply", "count": 1, "skip": 3},
+    {"kind": "error_before", "action": "CreateExtension", "match": f"*/{NO_SEAT_EXTENSIONS}", "code": NO_SEAT},
 )
 FAULTS_TOLD: Final = (
     "2 requests throttled, 1 read answered with 502, 1 token expired early, 1 reply lost after the vendor had done it, "
-    "1 database error on a number's form, 1 extension taken by somebody else"
+    "1 database error on a number's form, 1 extension taken by somebody else, and no seats for the last hires"
 )
 
 
