@@ -321,6 +321,16 @@ class Scene:
         except aiohttp.ClientConnectionError:
             return 0, b""
 
+    async def post(self, path: str, document: Any, *, replica: int = 0, key: str = "") -> tuple[int, Any]:
+        """An operator's act; status 0 while nobody listens, or if the answer was lost."""
+        headers = {"Idempotency-Key": key} if key else {}
+        url = f"http://127.0.0.1:{self.http_ports.get(replica, 0)}{path}"
+        try:
+            async with aiohttp.ClientSession() as session, session.post(url, json=document, headers=headers) as answer:
+                return answer.status, await answer.json(content_type=None)
+        except aiohttp.ClientError:
+            return 0, None
+
     async def ask_sandbox(self, method: str, path: str, body: Any = None) -> Any:
         """Call an admin endpoint of the sandbox."""
         async with (
