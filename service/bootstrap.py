@@ -32,6 +32,7 @@ from service.adapters.system_clock import SystemClock, SystemRandomness
 from service.application.desk import Desk
 from service.application.ends import show_quarantines
 from service.application.execution import Execution
+from service.application.hold_telling import HoldTelling
 from service.application.inspection import DeskLedger, Inspection
 from service.application.intake import Intake
 from service.application.outbox_relay import OutboxRelay
@@ -83,6 +84,7 @@ class Workplace:
     keeper: SessionKeeper
     retention: Retention
     replaying: ReplayRunner
+    hold_telling: HoldTelling
     telemetry: MeteredTelemetry
     clock: Clock
 
@@ -126,6 +128,7 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
                 clock=site.clock,
                 telemetry=telemetry,
             ),
+            hold_telling=HoldTelling(ledger=ledger, clock=site.clock, telemetry=telemetry),
             telemetry=telemetry,
             clock=site.clock,
         )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from service.domain import announcements as tell
+from service.domain.command import CommandState, Plan, PlanState
 from service.domain.draft import Draft
 from service.domain.idempotency_key import act_id
 from service.domain.ledger_state import Act, Hold, HoldKind
+from service.domain.settling import tell_waiting
 from service.domain.value import Value, replace
 
+_COULD_GO_ON: Final = frozenset({CommandState.PENDING, CommandState.WAITING, CommandState.IN_DOUBT})
 SCOPES: Final = ("account", "operation", "subject", "resource")
 
 
@@ -51,3 +55,13 @@ def let_go(draft: Draft, hold: Hold, *, actor: str, reason: str, vendor: str | N
     if hold.kind is HoldKind.QUARANTINE and vendor is not None:
         draft.tell(tell.account_recovered(hold, vendor, draft.now))
     return draft.put_hold(replace(hold, released_at=draft.now))
+
+
+def tell_held(draft: Draft, plan: Plan, holds: Sequence[Hold]) -> None:
+    """Say that a plan waits for a person, if one of the holds stops what it would do next."""
+    steps = draft.steps_of(plan.id)
+    current = next((step for step in steps if not step.state.ended), None)
+    if plan.state is not PlanState.OPEN or current is None or current.state not in _COULD_GO_ON:
+        return
+    if any(hold.stops(current) for hold in holds):
+        tell_waiting(draft, plan, "hold", expected_at=None)

@@ -166,6 +166,7 @@ async def work(workplace: Workplace, stopping: Stopping, *, shutdown_seconds: fl
     keeping = asyncio.create_task(workplace.keeper.run(relaying, watchdog))
     erasing = asyncio.create_task(workplace.retention.run(stopping, watchdog))
     replaying = asyncio.create_task(workplace.replaying.run(stopping, watchdog))
+    holding = asyncio.create_task(workplace.hold_telling.run(stopping, watchdog))
     watching = asyncio.create_task(watchdog.run(workplace.source))
     workplace.telemetry.log("info", "started")
     await stopping.wait()
@@ -175,7 +176,7 @@ async def work(workplace: Workplace, stopping: Stopping, *, shutdown_seconds: fl
     await workplace.execution.drain(shutdown_seconds)
     relaying.ask()
     await asyncio.gather(_tell_the_rest(workplace, telling), workplace.source.commit_durable())
-    tasks = (taking_in, executing, telling, keeping, erasing, replaying, watching)
+    tasks = (taking_in, executing, telling, keeping, erasing, replaying, holding, watching)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
