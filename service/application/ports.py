@@ -245,7 +245,7 @@ class Ledger(Protocol):
         ...
 
     async def counts(self) -> Mapping[tuple[str, str], int]:
-        """Unfinished commands by (operation, state), and ended plans as ("plan", state)."""
+        """Unfinished commands by (operation, state)."""
         ...
 
     async def erase(self, what: Erasable, *, before: float, limit: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import orjson
@@ -20,10 +19,10 @@ from service.application.ports import (
     UnavailableError,
 )
 from service.domain.binding import Binding
-from service.domain.command import Attempt, Command, CommandState, HistoryRow, Plan, PlanState, Session, WaitCause
-from service.domain.dead_letter import DeadLetter
+from service.domain.command import Command, CommandState, Plan, PlanState, Session, WaitCause
+from service.domain.dead_letter import DeadLetter, LetterPlace
+from service.domain.desk import DeskChanges, DeskKeys, DeskKnown
 from service.domain.ledger_state import (
-    Act,
     Changes,
     EventKey,
     Fact,
@@ -35,9 +34,12 @@ from service.domain.ledger_state import (
     StoredEvent,
 )
 from service.domain.outcome import Json
+from service.domain.replay import ItemState
 from service.domain.retention import HISTORY_OF_A_PLAN, Erasable
 from service.domain.value import replace
+from tests.fakes.durable import Durable, Identity
 from tests.fakes.gate import Gate
+from tests.fakes.inquiries import FakeInquiries, matches
 
 T = TypeVar("T")
 V = TypeVar("V", StoredEvent, Command, Binding)
@@ -48,53 +50,20 @@ SENT = (CommandState.IN_FLIGHT, CommandState.IN_DOUBT)
 RoomKey = tuple[str, str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What stays of an event that is erased."""
-
-    digest: str
-    arrival: int
-    received_at: float
-
-
-@dataclass(slots=True)
-class Durable:
-    """What is on disk, as it were."""
-
-    events: dict[EventKey, StoredEvent] = field(default_factory=dict)
-    identities: dict[EventKey, Identity] = field(default_factory=dict)
-    plans: dict[str, Plan] = field(default_factory=dict)
-    commands: dict[str, Command] = field(default_factory=dict)
-    attempts: dict[tuple[str, int, int], Attempt] = field(default_factory=dict)
-    history: list[HistoryRow] = field(default_factory=list)
-    bindings: dict[tuple[str, int], Binding] = field(default_factory=dict)
-    facts: dict[str, Fact] = field(default_factory=dict)
-    outbox: dict[str, OutboxMessage] = field(default_factory=dict)
-    published: dict[str, float] = field(default_factory=dict)
-    dead_letters: dict[tuple[str, int, int, str], DeadLetter] = field(default_factory=dict)
-    acts: list[Act] = field(default_factory=list)
-    holds: dict[str, Hold] = field(default_factory=dict)
-    slots: dict[tuple[str, str], float] = field(default_factory=dict)
-    sessions: dict[int, float | None] = field(default_factory=dict)  # when each ended
-    fence: int = 0
-    last_arrival: int = 0
-    last_seq: int = 0
-
-
 async def give_way(_moment: str) -> None:
     """The default step: let others run, as a real ledger does while it writes."""
     await asyncio.sleep(0)
 
 
-class FakeLedger:
-    """The port `Ledger` on dictionaries.
+class FakeLedger(FakeInquiries):
+    """The ports `Ledger` and `Inquiries` on dictionaries.
 
     `step` is awaited before and after every transaction with "before transact", "after transact", and so on:
     a test can crash, delay or order there. `durable` may be looked at.
     """
 
     def __init__(self, *, step: Step = give_way, durable: Durable | None = None) -> None:
-        self.durable = durable or Durable()
+        super().__init__(durable or Durable(), self._read)
         self._step = step
         self._closed = False
         self._session: Session | None = None
@@ -128,6 +97,9 @@ class FakeLedger:
         if self._closed:
             raise UnavailableError("ledger", "closed")
         return result
+
+    async def _read(self, name: str, work: Callable[[Durable], T]) -> T:
+        return await self._transaction(name, lambda: work(self.durable))
 
     def _touch(self, topic: str) -> None:
         self._touched[topic] += 1
@@ -357,13 +329,25 @@ class FakeLedger:
             facts=tuple(
                 sorted((f for f in waiting if f.subject in keys.subjects), key=lambda f: (f.received_at, f.id))
             ),
-            holds=self._quarantines(keys.accounts),
+            holds=self._holds(keys),
             next_arrival=self.durable.last_arrival + 1,
+            contents={key: self.durable.events[key] for key in keys.desk.contents if key in self.durable.events},
+            desk=self._desk(keys.desk),
         )
 
-    def _quarantines(self, accounts: frozenset[str]) -> tuple[Hold, ...]:
-        standing = (h for _, h in sorted(self.durable.holds.items()) if h.released_at is None)
-        return tuple(h for h in standing if h.kind is HoldKind.QUARANTINE and h.account in accounts)
+    def _holds(self, keys: Keys) -> tuple[Hold, ...]:
+        return tuple(
+            hold
+            for name, hold in sorted(self.durable.holds.items())
+            if name in keys.desk.holds
+            or (hold.kind is HoldKind.QUARANTINE and hold.released_at is None and hold.account in keys.accounts)
+        )
+
+    def _desk(self, keys: DeskKeys) -> DeskKnown:
+        kept, letters = self.durable, dict[LetterPlace, DeadLetter]()
+        for letter in sorted(kept.dead_letters.values(), key=lambda letter: letter.seq):
+            letters[letter.place] = letter
+        return DeskKnown(answers=kept.answers, replays=kept.replays, letters=letters).part(keys)
 
     def _plans_around(self, keys: Keys) -> set[str]:
         found = {i for i in keys.plans if i in self.durable.plans}
@@ -425,9 +409,10 @@ class FakeLedger:
             kept.facts[fact.id] = fact
             (self._waiting_facts.add if fact.taken_by is None else self._waiting_facts.discard)(fact.id)
         kept.holds |= {hold.id: hold for hold in changes.holds}
-        for letter in changes.dead_letters:
-            kept.dead_letters.setdefault((letter.topic, letter.partition, letter.offset, letter.digest), letter)
+        self._put_letters(changes.dead_letters)
         kept.acts += changes.acts
+        for desk in changes.desk:
+            self._put_desk(desk)
         self._put_messages(changes.outbox)
         if commands or changes.holds:
             self._touch("commands")
@@ -441,6 +426,29 @@ class FakeLedger:
                 self.durable.events[key] = _as_json(event, "data")
                 self.durable.identities[key] = Identity(event.digest, event.arrival, event.received_at)
                 self.durable.last_arrival = max(self.durable.last_arrival, event.arrival)
+
+    def _put_letters(self, letters: Sequence[DeadLetter]) -> None:
+        for letter in letters:
+            key = (*letter.place, letter.digest)
+            if key not in self.durable.dead_letters:
+                self.durable.last_letter += 1
+                self.durable.dead_letters[key] = replace(letter, seq=self.durable.last_letter)
+
+    def _put_desk(self, desk: DeskChanges) -> None:
+        kept = self.durable
+        for answer in desk.answers:
+            kept.answers.setdefault(answer.key, answer)
+        kept.replays |= {replay.id: replay for replay in desk.replays}
+        for item in desk.items:
+            before = kept.items.get((item.replay_id, item.number))
+            if before is None or before.state is ItemState.PENDING:
+                kept.items[item.replay_id, item.number] = item
+        for letter in desk.letters:
+            key = (*letter.place, letter.digest)
+            if key in kept.dead_letters:
+                closed = replace(kept.dead_letters[key], state=letter.state, closed_at=letter.closed_at)
+                kept.dead_letters[key] = closed
+        kept.rates |= {(rate.quota_group, rate.operation): rate for rate in desk.rates}
 
     def _put_command(self, command: Command) -> Command:
         self.durable.commands[command.id] = command
@@ -556,9 +564,18 @@ class FakeLedger:
         return await self._transaction("commands", lambda: _page(self.durable.commands.values(), query, wanted))
 
     async def plans(self, query: CommandQuery) -> Sequence[Plan]:
-        """One page of plans; of the filters states, account, subject and plan_id apply."""
+        """One page of plans, in the order of their ids; all filters but `resource` apply."""
         wanted = {"account": query.account, "subject": query.subject, "id": query.plan_id}
-        return await self._transaction("plans", lambda: _page(self.durable.plans.values(), query, wanted))
+
+        def work() -> list[Plan]:
+            plans = self.durable.plans.values()
+            return _page((p for p in plans if self._failed_in(p, query.operation)), query, wanted)
+
+        return await self._transaction("plans", work)
+
+    def _failed_in(self, plan: Plan, operation: str | None) -> bool:
+        failed = {c.operation for c in self._commands_of(plan.id) if c.state is CommandState.FAILED}
+        return operation is None or operation in failed
 
     async def story(self, command_id: str) -> CommandStory | None:
         """One command with its plan, attempts and history."""
@@ -578,12 +595,10 @@ class FakeLedger:
         return await self._transaction("story", work)
 
     async def counts(self) -> Mapping[tuple[str, str], int]:
-        """Unfinished commands by (operation, state), and ended plans as ("plan", state)."""
+        """Unfinished commands by (operation, state)."""
 
         def work() -> dict[tuple[str, str], int]:
-            plans = self.durable.plans.values()
-            ended = Counter(("plan", str(plan.state)) for plan in plans if plan.state is not PlanState.OPEN)
-            return dict(ended + Counter((c.operation, str(c.state)) for c in self._unfinished.values()))
+            return dict(Counter((c.operation, str(c.state)) for c in self._unfinished.values()))
 
         return await self._transaction("counts", work)
 
@@ -620,9 +635,26 @@ def _page(rows: Iterable[R], query: CommandQuery, wanted: Mapping[str, str | Non
         row
         for row in after
         if (not states or row.state in states)
+        and _failed_with(row, query)
+        and _when(row, query)
         and all(value is None or getattr(row, name) == value for name, value in wanted.items())
     )
     return list(found)[: query.limit]
+
+
+def _failed_with(row: Command | Plan, query: CommandQuery) -> bool:
+    if query.error_class is None and query.code is None:
+        return True
+    return (
+        row.failure is not None
+        and query.error_class in {None, row.failure.error_class}
+        and (query.code is None or matches(row.failure.code, query.code))
+    )
+
+
+def _when(row: Command | Plan, query: CommandQuery) -> bool:
+    at = row.created_at if row.ended_at is None else row.ended_at
+    return (query.since is None or at >= query.since) and (query.until is None or at < query.until)
 
 
 def _as_json(row: V, *names: str) -> V:

@@ -23,7 +23,8 @@ from service.application.intake import Intake
 from service.application.ports import UnavailableError
 from service.application.rounds import Stopping
 from service.domain.record_reading import Record
-from tests.fakes.ledger import Durable, FakeLedger
+from tests.fakes.durable import Durable
+from tests.fakes.ledger import FakeLedger
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.kafka.broker import KafkaBroker
 from tests.kafka.topics import TopicMaker

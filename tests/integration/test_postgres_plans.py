@@ -26,7 +26,7 @@ FILL = f"""
 INSERT INTO plans ({rows.PLAN})
 SELECT 'plan-' || n, 0, CASE WHEN {OLD} THEN 'completed' ELSE 'open' END, 'urn:hr', 'event-' || n, 'hired', NULL,
     NULL, NULL, 'hr.events', 0, n, 'event-' || n, NULL, 'agent:realm/' || n, 'acme_cn', 'urn:hr', NULL, n, n, NULL,
-    {NOW}, NULL, 0, NULL
+    {NOW}, NULL, 0, NULL, 1
 FROM %(numbers)s AS n;
 INSERT INTO commands ({rows.COMMAND}, live)
 SELECT 'cmd-' || n, 'plan-' || n, 0, 'extension', 0, 'acme_cn', '{CREATE}', '{GROUP}', 'agent:realm/' || n,

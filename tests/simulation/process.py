@@ -35,7 +35,8 @@ from service.vendors.huawei_aicc import vendor as huawei
 from service.vendors.huawei_aicc.account import HuaweiAiccAccount
 from service.vendors.tencent_ccc import vendor as tencent
 from service.vendors.tencent_ccc.account import TencentCccAccount
-from tests.fakes.ledger import Durable, FakeLedger, Step
+from tests.fakes.durable import Durable
+from tests.fakes.ledger import FakeLedger, Step
 from tests.fakes.session import FakeOwnSession
 from tests.simulation.scenario import Crash
 from tests.simulation.vendors import Request, Vendors, resource_of

@@ -6,10 +6,12 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from service.adapters.ledger_postgres import claims, erasing, listings
 from service.adapters.ledger_postgres.connection import Database
+from service.adapters.ledger_postgres.inquiries import PostgresInquiries
 from service.adapters.ledger_postgres.listening import Listening
 from service.adapters.ledger_postgres.schema import prepare
 from service.adapters.ledger_postgres.tokens import Tokens
 from service.adapters.ledger_postgres.writer import Writer
+from service.adapters.ledger_sql import questions, rows
 from service.adapters.ledger_sql.gate import Turns
 from service.adapters.ledger_sql.wakeups import Wakeups, touched_by
 from service.application.ports import Claim, ClaimRoom, CommandQuery, CommandStory, Lent
@@ -18,15 +20,15 @@ from service.domain.ledger_state import Act, Changes, Keys, Known, OutboxMessage
 from service.domain.retention import Erasable
 
 
-class PostgresLedger:
-    """The port `Ledger` on PostgreSQL.
+class PostgresLedger(PostgresInquiries):
+    """The ports `Ledger` and `Inquiries` on PostgreSQL.
 
     Intake and everything else write through a writer each, so that a batch of records does not hold up a mark.
     """
 
     def __init__(self, database: Database, *, session_seconds: float) -> None:
         """Use `open`."""
-        self._database = database
+        super().__init__(database)
         self._session_seconds = session_seconds
         self._session: Session | None = None
         self._turns = Turns()
@@ -194,12 +196,12 @@ class PostgresLedger:
     async def commands(self, query: CommandQuery) -> Sequence[Command]:
         """One page of commands, in the order of their ids."""
         async with self._database.connection() as connection:
-            return await listings.commands(connection, query)
+            return await listings.read(connection, questions.commands(query), rows.command, query.limit)
 
     async def plans(self, query: CommandQuery) -> Sequence[Plan]:
-        """One page of plans; of the filters states, account, subject and plan_id apply."""
+        """One page of plans, in the order of their ids; all filters but `resource` apply."""
         async with self._database.connection() as connection:
-            return await listings.plans(connection, query)
+            return await listings.read(connection, questions.plans(query), rows.plan, query.limit)
 
     async def story(self, command_id: str) -> CommandStory | None:
         """One command with its plan, attempts and history."""
@@ -207,7 +209,7 @@ class PostgresLedger:
             return await listings.story(connection, command_id)
 
     async def counts(self) -> Mapping[tuple[str, str], int]:
-        """Unfinished commands by (operation, state), and ended plans as ("plan", state)."""
+        """Unfinished commands by (operation, state)."""
         async with self._database.connection() as connection:
             return await listings.counts(connection)
 

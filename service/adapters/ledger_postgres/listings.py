@@ -1,18 +1,18 @@
-"""What the PostgreSQL ledger shows: pages of commands and plans, one command's story, counts, the outbox."""
+"""What the PostgreSQL ledger shows: pages, one command's story, counts, the outbox."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from service.adapters.ledger_postgres.connection import Connection
 from service.adapters.ledger_sql import rows
-from service.application.ports import CommandQuery, CommandStory
-from service.domain.command import Command, Plan
+from service.adapters.ledger_sql.questions import Walk, in_order
+from service.application.ports import CommandStory
 from service.domain.ledger_state import OutboxMessage
 
-SELECT_COMMANDS = f"SELECT {rows.COMMAND} FROM commands WHERE "  # noqa: S608
-SELECT_PLANS = f"SELECT {rows.PLAN} FROM plans WHERE "  # noqa: S608
+T = TypeVar("T")
+
 SELECT_COMMAND = f"SELECT {rows.COMMAND} FROM commands WHERE id = $1"  # noqa: S608
 SELECT_PLAN = f"SELECT {rows.PLAN} FROM plans WHERE id = $1"  # noqa: S608
 SELECT_ATTEMPTS = f"SELECT {rows.ATTEMPT} FROM attempts WHERE command_id = $1 ORDER BY epoch, number"  # noqa: S608
@@ -21,7 +21,6 @@ COUNT_UNFINISHED = f"""
 SELECT operation, state, count(*) FROM commands
 WHERE state || '' IN {rows.UNFINISHED} GROUP BY operation, state
 """  # noqa: S608
-COUNT_ENDED_PLANS = "SELECT 'plan', state, count(*) FROM plans WHERE state IN ('completed', 'failed') GROUP BY state"
 # What this session wrote and what sessions left that have ended; nothing before an earlier message about the same
 # subject that another session still has to publish.
 SELECT_UNPUBLISHED = f"""
@@ -38,36 +37,13 @@ ORDER BY seq LIMIT $2
 MARK_PUBLISHED = "UPDATE outbox SET published_at = $1 WHERE id = ANY($2::text[]) AND published_at + 0 IS NULL"
 
 
-async def commands(connection: Connection, query: CommandQuery) -> list[Command]:
-    """One page of commands by id."""
-    columns = {
-        "operation": query.operation,
-        "account": query.account,
-        "subject": query.subject,
-        "resource": query.resource,
-        "plan_id": query.plan_id,
-    }
-    where, values = _filters(query, columns)
-    return [rows.command(row) for row in await connection.fetch(SELECT_COMMANDS + where, *values)]
-
-
-async def plans(connection: Connection, query: CommandQuery) -> list[Plan]:
-    """One page of plans by id."""
-    where, values = _filters(query, {"account": query.account, "subject": query.subject, "id": query.plan_id})
-    return [rows.plan(row) for row in await connection.fetch(SELECT_PLANS + where, *values)]
-
-
-def _filters(query: CommandQuery, columns: dict[str, str | None]) -> tuple[str, list[Any]]:
-    """The conditions, order and size of a page, and all its values. Column names are this module's own."""
-    clauses, values = ["id > $1"], [query.after or "", query.limit]
-    if query.states:
-        values.append(list(query.states))
-        clauses.append(f"state = ANY(${len(values)}::text[])")
-    for column, value in columns.items():
-        if value is not None:
-            values.append(value)
-            clauses.append(f"{column} = ${len(values)}")
-    return f"{' AND '.join(clauses)} ORDER BY id LIMIT $2", values
+async def read(connection: Connection, walks: Sequence[Walk], decode: Callable[[Any], T], limit: int) -> list[T]:
+    """One page of what the walks come by."""
+    found: list[tuple[Any, T]] = []
+    for walk in walks:
+        question = walk.page(walk.after, None, limit)
+        found += [(row[-1], decode(row)) for row in await connection.fetch(question.statement, *question.values)]
+    return in_order(found, limit, newest_first=any(walk.newest_first for walk in walks))
 
 
 async def story(connection: Connection, command_id: str) -> CommandStory | None:
@@ -88,10 +64,8 @@ async def story(connection: Connection, command_id: str) -> CommandStory | None:
 
 
 async def counts(connection: Connection) -> dict[tuple[str, str], int]:
-    """Unfinished commands by operation and state, ended plans by state."""
-    unfinished = await connection.fetch(COUNT_UNFINISHED)
-    ended = await connection.fetch(COUNT_ENDED_PLANS)
-    return {(what, state): number for what, state, number in [*unfinished, *ended]}
+    """Unfinished commands by operation and state."""
+    return {(operation, state): number for operation, state, number in await connection.fetch(COUNT_UNFINISHED)}
 
 
 async def unpublished(connection: Connection, owner: int | None, limit: int) -> list[OutboxMessage]:

@@ -14,11 +14,12 @@ T = TypeVar("T")
 WHOLE: Final = frozenset(
     {
         "epoch", "step_no", "attempts", "retries", "number", "generation", "size", "waiting_told", "create_sent",
-        "claims", '"partition"',
+        "claims", '"partition"', "planned", "from_epoch", "paced_begun", "status",
     }
 )  # fmt: skip
 LARGE: Final = frozenset({'"offset"', "order_revision", "order_at", "arrival", "owner", "applied_at"})
 BYTES: Final = frozenset({"event_key", '"key"', "value"})
+REAL: Final = frozenset({"at", "rate", "paced_from"})
 PLACE: Final = re.compile(r"\$(\d+)")
 NOW: Final = "extract(epoch FROM clock_timestamp())::double precision"
 """The server's clock: the one that a fleet agrees on."""
@@ -32,7 +33,7 @@ def type_of(column: str) -> str:
         return "bigint"
     if column in BYTES:
         return "bytea"
-    return "double precision" if column.endswith(("_at", "_seconds")) or column == "at" else "text"
+    return "double precision" if column.endswith(("_at", "_seconds")) or column in REAL else "text"
 
 
 def insert(table: str, columns: str, *more: tuple[str, str], aside: Sequence[str] = ()) -> str:

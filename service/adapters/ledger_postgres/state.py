@@ -10,11 +10,13 @@ from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
+from service.adapters.ledger_postgres import desk
 from service.adapters.ledger_postgres.connection import LOCKED, Connection, Transaction, lock_key, only_row
 from service.adapters.ledger_postgres.sql import arrays, as_one, insert, upsert
 from service.adapters.ledger_sql import rows
-from service.adapters.ledger_sql.grouping import Loaded, together
+from service.adapters.ledger_sql.grouping import NO_DESK, Loaded, together
 from service.domain.command import Command, PlanState
+from service.domain.desk import NO_DESK_KEYS
 from service.domain.ledger_state import Changes, Keys
 
 T = TypeVar("T")
@@ -97,6 +99,7 @@ async def load(transaction: Transaction, keys: Keys, fences: Iterable[int]) -> t
     wanted = (hashes, keys.plans, keys.subjects, keys.resources, keys.accounts)
     row = await only_row(transaction.connection, LOAD, sorted(set(fences)), *map(sorted, wanted))
     transaction.xid, standing, digests, plans, commands, mine, others, facts, holds, last_arrival = row
+    of_acts = NO_DESK if keys.desk is NO_DESK_KEYS else await desk.load(transaction.connection, keys.desk)
     return frozenset(standing), Loaded(
         digests={hashes[hashed]: digest for hashed, digest in digests},
         bindings=[rows.binding(one) for one in (*mine, *others)],
@@ -105,6 +108,7 @@ async def load(transaction: Transaction, keys: Keys, fences: Iterable[int]) -> t
         facts=[rows.fact(one) for one in facts],
         holds=[rows.hold(one) for one in holds],
         next_arrival=last_arrival + 1,
+        desk=of_acts,
     )
 
 
@@ -145,6 +149,8 @@ def _parts(changes: Changes, owner: int | None) -> Iterator[tuple[str, Sequence[
     yield from _whole(UPSERT_HOLDS, rows.hold_row, changes.holds)
     yield from _whole(INSERT_DEAD_LETTERS, rows.dead_letter_row, changes.dead_letters)
     yield from _whole(INSERT_ACTS, rows.act_row, changes.acts)
+    if changes.desk:
+        yield from desk.parts(changes.desk)
 
 
 def _whole(statement: str, row: Callable[[T], rows.Row], values: Sequence[T]) -> Iterator[tuple[str, Sequence[Any]]]:

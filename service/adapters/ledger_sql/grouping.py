@@ -8,9 +8,23 @@ from dataclasses import dataclass
 
 from service.domain.binding import Binding
 from service.domain.command import Command, Plan, PlanState
-from service.domain.ledger_state import Changes, EventKey, Fact, Hold, Keys, Known
+from service.domain.desk import NO_DESK_KEYS, DeskChanges, DeskKeys, DeskKnown, all_keys
+from service.domain.ledger_state import Changes, EventKey, Fact, Hold, Keys, Known, StoredEvent
+from service.domain.value import replace
 
 _FIELDS = Changes.__struct_fields__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedDesk:
+    """What the ledger holds for the keys of acts; `holds` are those named."""
+
+    known: DeskKnown
+    holds: Sequence[Hold]
+    contents: Mapping[EventKey, StoredEvent]
+
+
+NO_DESK = LoadedDesk(known=DeskKnown(), holds=(), contents={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +38,7 @@ class Loaded:
     facts: Sequence[Fact]
     holds: Sequence[Hold]
     next_arrival: int
+    desk: LoadedDesk = NO_DESK
 
 
 class Parts:
@@ -63,7 +78,7 @@ class Parts:
             for binding in found.get(name, ())
         }
         loaded = self._loaded
-        return Known(
+        known = Known(
             digests={key: loaded.digests[key] for key in keys.events if key in loaded.digests},
             bindings=tuple(bindings[place] for place in sorted(bindings)),
             plans=plans,
@@ -71,6 +86,17 @@ class Parts:
             facts=tuple(fact for fact in loaded.facts if fact.subject in keys.subjects),
             holds=tuple(hold for hold in loaded.holds if hold.account in keys.accounts),
             next_arrival=loaded.next_arrival,
+        )
+        return known if keys.desk is NO_DESK_KEYS else self._with_desk(known, keys.desk)
+
+    def _with_desk(self, known: Known, keys: DeskKeys) -> Known:
+        desk = self._loaded.desk
+        holds = {hold.id: hold for hold in (*known.holds, *(hold for hold in desk.holds if hold.id in keys.holds))}
+        return replace(
+            known,
+            holds=tuple(holds[name] for name in sorted(holds)),
+            contents={key: desk.contents[key] for key in keys.contents if key in desk.contents},
+            desk=desk.known.part(keys),
         )
 
     def _wanted(self, keys: Keys) -> set[str]:
@@ -87,7 +113,8 @@ class Parts:
 
 def names_of(keys: Keys) -> set[str]:
     """What a job is about before it has looked: nobody else may change these meanwhile."""
-    return {*keys.subjects, *keys.resources, *({"arrivals"} if keys.events else ())}
+    names = {*keys.subjects, *keys.resources, *({"arrivals"} if keys.events else ())}
+    return names if keys.desk is NO_DESK_KEYS else names | keys.desk.names()
 
 
 def accounts_of(keys: Keys) -> set[str]:
@@ -110,6 +137,7 @@ def union(many: Iterable[Keys]) -> Keys:
         subjects=frozenset().union(*(keys.subjects for keys in each)),
         resources=frozenset().union(*(keys.resources for keys in each)),
         plans=frozenset().union(*(keys.plans for keys in each)),
+        desk=all_keys(keys.desk for keys in each),
     )
 
 
@@ -118,3 +146,14 @@ def together(many: Sequence[Changes]) -> Changes:
     if len(many) == 1:
         return many[0]
     return Changes(**{name: tuple(row for one in many for row in getattr(one, name)) for name in _FIELDS})
+
+
+def desk_changes(many: Sequence[DeskChanges]) -> DeskChanges:
+    """What several acts write, as one; of rows with one key the last."""
+    return DeskChanges(
+        answers=tuple({row.key: row for one in many for row in one.answers}.values()),
+        replays=tuple({row.id: row for one in many for row in one.replays}.values()),
+        items=tuple({(row.replay_id, row.number): row for one in many for row in one.items}.values()),
+        letters=tuple({(row.place, row.digest): row for one in many for row in one.letters}.values()),
+        rates=tuple({(row.quota_group, row.operation): row for one in many for row in one.rates}.values()),
+    )

@@ -20,7 +20,7 @@ from service.domain.command import (
     PlanState,
     WaitCause,
 )
-from service.domain.dead_letter import DeadLetter
+from service.domain.dead_letter import DeadLetter, LetterState
 from service.domain.ledger_state import Act, EventKey, Fact, Hold, HoldKind, OutboxMessage, StoredEvent
 from service.domain.outcome import ErrorClass, Failure, Json
 
@@ -39,7 +39,7 @@ UNFINISHED = "('pending', 'waiting', 'in_flight', 'in_doubt')"
 PLAN = (
     "id, epoch, state, event_source, event_id, event_type, event_time, event_key, event_subject, topic,"
     ' "partition", "offset", correlation_id, traceparent, subject, account, order_source, order_revision,'
-    " order_at, arrival, effective_at, created_at, ended_at, waiting_told, failure"
+    " order_at, arrival, effective_at, created_at, ended_at, waiting_told, failure, planned"
 )
 COMMAND = (
     "id, plan_id, epoch, step, step_no, account, operation, quota_group, subject, resource, wanted, lane, state,"
@@ -57,7 +57,7 @@ HOLD = "id, kind, account, operation, subject, resource, reason, actor, created_
 OUTBOX = 'id, topic, "key", value, headers, order_by, created_at'
 EVENT = 'source, id, type, digest, subject, topic, "partition", "offset", received_at, data, arrival'
 DIGEST = "event_hash, digest, arrival, received_at, order_source, order_revision, order_at"
-DEAD_LETTER = 'topic, "partition", "offset", reason, field, message, size, digest, seen_at'
+DEAD_LETTER = 'topic, "partition", "offset", reason, field, message, size, digest, seen_at, state, closed_at'
 ACT = "at, actor, kind, object, reason, detail"
 
 
@@ -95,6 +95,7 @@ def plan_row(plan: Plan) -> Row:
         plan.event_key, plan.event_subject, plan.topic, plan.partition, plan.offset, plan.correlation_id,
         plan.traceparent, plan.subject, plan.account, order.source, order.revision, order.at, order.arrival,
         plan.effective_at, plan.created_at, plan.ended_at, int(plan.waiting_told), _failure_json(plan.failure),
+        int(plan.planned),
     )  # fmt: skip
 
 
@@ -123,6 +124,7 @@ def plan(row: Cells) -> Plan:
         ended_at=row[22],
         waiting_told=bool(row[23]),
         failure=_failure(row[24]),
+        planned=bool(row[25]),
     )
 
 
@@ -330,6 +332,23 @@ def event_row(event: StoredEvent) -> Row:
     )  # fmt: skip
 
 
+def event(row: Cells) -> StoredEvent:
+    """Back from the columns of EVENT."""
+    return StoredEvent(
+        source=row[0],
+        id=row[1],
+        type=row[2],
+        digest=row[3],
+        subject=row[4],
+        topic=row[5],
+        partition=row[6],
+        offset=row[7],
+        received_at=row[8],
+        data=orjson.loads(row[9]),
+        arrival=row[10],
+    )
+
+
 def event_hash(key: EventKey) -> str:
     """How an event is known again after it has been erased."""
     return hashlib.sha256("\x00".join(key).encode()).hexdigest()
@@ -346,9 +365,42 @@ def digest_row(event: StoredEvent, orders: Mapping[EventKey, OrderKey]) -> Row:
 def dead_letter_row(letter: DeadLetter) -> Row:
     """The columns of DEAD_LETTER."""
     d = letter
-    return (d.topic, d.partition, d.offset, d.reason, d.field, d.message, d.size, d.digest, d.seen_at)
+    return (
+        d.topic, d.partition, d.offset, d.reason, d.field, d.message, d.size, d.digest, d.seen_at, d.state, d.closed_at,
+    )  # fmt: skip
+
+
+def dead_letter(row: Cells) -> DeadLetter:
+    """Back from the columns of DEAD_LETTER followed by seq."""
+    return DeadLetter(
+        topic=row[0],
+        partition=row[1],
+        offset=row[2],
+        reason=row[3],
+        field=row[4],
+        message=row[5],
+        size=row[6],
+        digest=row[7],
+        seen_at=row[8],
+        state=LetterState(row[9]),
+        closed_at=row[10],
+        seq=row[11],
+    )
 
 
 def act_row(act: Act) -> Row:
     """The columns of ACT."""
     return (act.at, act.actor, act.kind, act.object, act.reason, to_json(act.detail))
+
+
+def act(row: Cells) -> Act:
+    """Back from the columns of ACT followed by seq."""
+    return Act(
+        at=row[0],
+        actor=row[1],
+        kind=row[2],
+        object=row[3],
+        reason=row[4],
+        detail=orjson.loads(row[5]),
+        seq=row[6],
+    )

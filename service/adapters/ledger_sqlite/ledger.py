@@ -7,10 +7,13 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from service.adapters.ledger_sql import questions, rows
 from service.adapters.ledger_sql.gate import Turns
 from service.adapters.ledger_sql.wakeups import Wakeups, touched_by
 from service.adapters.ledger_sqlite import claims, erasing, file, listings, state
+from service.adapters.ledger_sqlite.inquiries import SqliteInquiries
 from service.adapters.ledger_sqlite.thread import LedgerThread
+from service.adapters.ledger_sqlite.walks import read
 from service.application.ports import Claim, ClaimRoom, CommandQuery, CommandStory
 from service.domain.command import Command, Plan, Session
 from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage
@@ -21,15 +24,15 @@ def _commands_touched(_result: object) -> Iterable[str]:
     return ("commands",)
 
 
-class SqliteLedger:
-    """The port `Ledger` on SQLite. Every method is one job of the thread, all in one hop."""
+class SqliteLedger(SqliteInquiries):
+    """The ports `Ledger` and `Inquiries` on SQLite. A method is one job of the thread, a page some."""
 
     def __init__(self, connection: sqlite3.Connection, lock: file.FileLock) -> None:
         """Use `open`."""
         self._wakeups = Wakeups()
         self._turns = Turns()
         self._lock: file.FileLock | None = lock
-        self._thread = LedgerThread(connection, self._wakeups.touch)
+        super().__init__(LedgerThread(connection, self._wakeups.touch))
 
     @classmethod
     async def open(cls, path: str | Path, *, migrate: bool = True) -> SqliteLedger:
@@ -112,18 +115,18 @@ class SqliteLedger:
 
     async def commands(self, query: CommandQuery) -> Sequence[Command]:
         """One page of commands, in the order of their ids."""
-        return await self._thread.run(lambda c: listings.commands(c, query))
+        return await read(self._thread, questions.commands(query), rows.command, query.limit)
 
     async def plans(self, query: CommandQuery) -> Sequence[Plan]:
-        """One page of plans; of the filters states, account, subject and plan_id apply."""
-        return await self._thread.run(lambda c: listings.plans(c, query))
+        """One page of plans, in the order of their ids; all filters but `resource` apply."""
+        return await read(self._thread, questions.plans(query), rows.plan, query.limit)
 
     async def story(self, command_id: str) -> CommandStory | None:
         """One command with its plan, attempts and history."""
         return await self._thread.run(lambda c: listings.story(c, command_id))
 
     async def counts(self) -> Mapping[tuple[str, str], int]:
-        """Unfinished commands by (operation, state), and ended plans as ("plan", state)."""
+        """Unfinished commands by (operation, state)."""
         return await self._thread.run(listings.counts)
 
     async def erase(self, what: Erasable, *, before: float, limit: int) -> int:

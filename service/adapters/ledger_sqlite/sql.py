@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
 
 import orjson
+
+from service.adapters.ledger_sql.questions import Question
+
+LIST: Final = re.compile(r"= ANY\(\$(\d+)::text\[\]\)")
+CAST: Final = re.compile(r"::\w+")
 
 
 def upsert(table: str, columns: str, key: str) -> str:
@@ -23,3 +32,16 @@ def insert(table: str, columns: str) -> str:
 def json_list(values: Iterable[str]) -> str:
     """For `IN (SELECT value FROM json_each(?))`: one constant statement for any number of keys."""
     return orjson.dumps(sorted(values)).decode()
+
+
+@lru_cache(maxsize=256)
+def in_sqlite(statement: str) -> str:
+    """A statement of `questions` as SQLite understands it."""
+    listed = LIST.sub(r"IN (SELECT value FROM json_each(?\1))", statement)
+    return CAST.sub("", listed).replace("$", "?")
+
+
+def ask(connection: sqlite3.Connection, question: Question) -> sqlite3.Cursor:
+    """The rows that answer it."""
+    values = [json_list(value) if isinstance(value, list) else value for value in question.values]
+    return connection.execute(in_sqlite(question.statement), values)

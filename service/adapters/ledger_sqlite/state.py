@@ -9,11 +9,22 @@ from functools import partial
 from typing import TypeVar
 
 from service.adapters.ledger_sql import rows
-from service.adapters.ledger_sql.grouping import Loaded, Parts, accounts_of, names_in, names_of, together, union
+from service.adapters.ledger_sql.grouping import (
+    NO_DESK,
+    Loaded,
+    Parts,
+    accounts_of,
+    names_in,
+    names_of,
+    together,
+    union,
+)
+from service.adapters.ledger_sqlite import desk
 from service.adapters.ledger_sqlite.sql import insert, json_list, upsert
 from service.application.ports import LostClaimError
 from service.domain.binding import Binding
 from service.domain.command import Command, Plan, PlanState
+from service.domain.desk import NO_DESK_KEYS
 from service.domain.ledger_state import Changes, EventKey, Fact, Hold, Keys, Known
 
 T = TypeVar("T")
@@ -141,6 +152,7 @@ def load(connection: sqlite3.Connection, keys: Keys) -> Loaded:
         facts=_load_facts(connection, keys.subjects),
         holds=_load_quarantines(connection, keys.accounts),
         next_arrival=connection.execute(SELECT_LAST_ARRIVAL).fetchone()[0] + 1,
+        desk=NO_DESK if keys.desk is NO_DESK_KEYS else desk.load(connection, keys.desk),
     )
 
 
@@ -217,6 +229,8 @@ def write(connection: sqlite3.Connection, changes: Changes) -> None:
     _write_all(connection, INSERT_OUTBOX, rows.outbox_row, changes.outbox)
     _write_all(connection, INSERT_DEAD_LETTER, rows.dead_letter_row, changes.dead_letters)
     _write_all(connection, INSERT_ACT, rows.act_row, changes.acts)
+    if changes.desk:
+        desk.write(connection, changes.desk)
 
 
 def _write_all(
