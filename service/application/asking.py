@@ -51,7 +51,7 @@ class Done(Value, frozen=True, kw_only=True):
 
 
 Answer = Done | Declined
-KEY_REUSED: Final = Declined(Trouble.INVALID, "this Idempotency-Key was used for something else")
+KEY_REUSED: Final = Declined(Trouble.CONFLICT, "this Idempotency-Key was used for something else")
 OK: Final = 200
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from service.application.asking import Answer, Asked, Declined, Done, Trouble, act
+from service.application.inquiry import EventQuery
 from service.application.inspection import DeskLedger
 from service.application.ports import Clock
 from service.application.telemetry import Telemetry
@@ -20,7 +21,7 @@ from service.domain.dead_letter import DeadLetter, LetterPlace, LetterState, pla
 from service.domain.desk import DeskChanges, DeskKeys, QuotaRate
 from service.domain.draft import Draft
 from service.domain.holding import Scope, hold_back, let_go
-from service.domain.ledger_state import Act, HoldKind, Keys, Known
+from service.domain.ledger_state import Act, Changes, HoldKind, Keys, Known
 from service.domain.outcome import Json
 from service.domain.record_reading import Defect, Ignored, Record, Understood, read_record
 from service.domain.settling_by_hand import Word, settle_by_hand
@@ -211,12 +212,24 @@ class Desk:
 
     async def forget(self, asked: Asked, subject: str) -> Answer:
         """Erase what is known of the person behind a subject, but for surrogate ids."""
+        if not await self._knows(subject):
+            return Declined(Trouble.NOT_FOUND, "nothing is known of this subject")
         kept = Act(at=self._clock.now(), actor=asked.actor, kind="forget", object=subject, reason=asked.reason)
         erased = await self._ledger.forget(subject, kept)
         if erased is None:
             return UNFINISHED_WORK
         self._tell("forget", asked)
         return Done(about={"subject": subject, "erased": dict(erased)})
+
+    async def _knows(self, subject: str) -> bool:
+        bound: list[bool] = []
+
+        def look(known: Known) -> Changes:
+            bound[:] = [bool(known.bindings or known.plans)]
+            return Changes()
+
+        await self._ledger.transact(Keys(subjects=frozenset({subject})), look)
+        return bound[0] or bool(await self._ledger.events(EventQuery(subject=subject, limit=1)))
 
     async def reveal(self, asked: Asked, about: str) -> None:
         """Write down that somebody looked at a person's name or address."""

@@ -51,7 +51,7 @@ class Wish:
 def replay(server: Server, wish: Wish, output: Output, *, dry_run: bool) -> ExitCode:
     """Preview; unless that is all, ask, begin and watch."""
     paced = {} if wish.rate is None else {"rate": wish.rate}
-    preview = server.post("/v1/replays/preview", {"selection": dict(wish.selection), **paced})
+    preview = server.post("/v1/replay-preview", {"selection": dict(wish.selection), **paced})
     if dry_run:
         _show_preview(preview, output)
         return ExitCode.DONE

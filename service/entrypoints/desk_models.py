@@ -5,13 +5,14 @@ Never a name, an e-mail address or a secret, unless an operator asks for names: 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from contracts.outbound import ErrorClass, WhoActs
 from service.domain.command import Lane
 from service.domain.dead_letter import LetterState
+from service.domain.holding import SCOPES
 from service.domain.ledger_state import HoldKind
 from service.domain.replay import ItemOutcome, ReplayState
 from service.domain.replaying import Why
@@ -26,6 +27,7 @@ from service.entrypoints.api_models import (
     Seconds,
     Time,
 )
+from service.entrypoints.moments import MOMENT
 from service.entrypoints.parameters import TEXT_PATTERN
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=TEXT_PATTERN)]
@@ -34,7 +36,30 @@ Reason = Annotated[
     StringConstraints(min_length=3, max_length=500, pattern=TEXT_PATTERN),
     Field(description="why; it is kept for ever beside who asked, so name nobody in it"),
 ]
-Rate = Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)]
+Moment = Annotated[
+    str,
+    StringConstraints(min_length=2, max_length=64, pattern=TEXT_PATTERN),
+    WithJsonSchema(MOMENT | {"description": "RFC 3339, or an age as 90s, 30m, 2h, 7d"}),
+]
+Rate = Annotated[float, Field(ge=0.001, le=10_000, allow_inf_nan=False)]
+
+
+def _whole(value: object) -> object:
+    """JSON knows one kind of number: 3.0 is as whole as 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
+
+
+FILTERS: Final = ("account", "operation", "subject", "error_class", "code", "since", "until")
+
+
+def _one_of(*names: str) -> dict[str, Any]:
+    """At least one of these members is there, and says something."""
+    kinds: dict[str, dict[str, Any]] = {name: {"type": "string"} for name in names}
+    kinds |= {"ids": {"type": "array", "minItems": 1}} if "ids" in names else {}
+    return {"anyOf": [{"required": [name], "properties": {name: kind}} for name, kind in kinds.items()]}
 
 
 # --- what is failing, and why -----------------------------------------------------------------------------------------
@@ -166,16 +191,18 @@ class Forecast(ApiModel):
 
 
 class Selection(ApiRequest):
-    """What to replay: plans or commands by id, or every failed plan that matches all filters given."""
+    """What to replay: plans or commands by id, or every failed plan that matches all filters given; one at least."""
 
-    ids: Annotated[list[Name], Field(max_length=1000)] = Field(default_factory=list)
+    model_config = ConfigDict(json_schema_extra=_one_of("ids", *FILTERS))
+
+    ids: Annotated[list[Name], Field(max_length=1000)] | None = None
     account: Name | None = None
     operation: Name | None = Field(default=None, description="of the step that failed")
     subject: Name | None = None
     error_class: Annotated[ErrorClass, Field(strict=False)] | None = None
     code: Name | None = Field(default=None, description="the vendor's code; may end in *")
-    since: Name | None = Field(default=None, description="failed then or later: RFC 3339, or an age as 2h, 30m, 7d")
-    until: Name | None = Field(default=None, description="failed before then")
+    since: Moment | None = Field(default=None, description="failed then or later")
+    until: Moment | None = Field(default=None, description="failed before then")
     again: bool = Field(default=False, description="also what failed again although it was replayed")
 
 
@@ -190,7 +217,7 @@ class ReplayRequest(PreviewRequest):
     """Replay this."""
 
     reason: Reason
-    expected: Annotated[int, Field(ge=0)] | None = Field(
+    expected: Whole | None = Field(
         default=None, description="the size that the preview told: refused if it is another by now"
     )
 
@@ -279,19 +306,15 @@ class Holds(ApiModel):
 
 
 class HoldRequest(ApiRequest):
-    """Stop work that matches all that is given."""
+    """Stop work that matches all that is given; something has to be."""
+
+    model_config = ConfigDict(json_schema_extra=_one_of(*SCOPES))
 
     account: Name | None = None
     operation: Name | None = None
     subject: Name | None = None
     resource: Name | None = None
     reason: Reason
-
-    @model_validator(mode="after")
-    def _names_something(self) -> Self:
-        if not any((self.account, self.operation, self.subject, self.resource)):
-            raise ValueError("a hold names an account, operation, subject or resource")
-        return self
 
 
 class SettleRequest(ApiRequest):

@@ -11,7 +11,8 @@ from typing import Any, Final
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from service.entrypoints.api_models import Problem
-from service.entrypoints.parameters import IDEMPOTENCY_KEY, KEY_PATTERN, TEXT_PATTERN, Parameter
+from service.entrypoints.moments import MOMENT
+from service.entrypoints.parameters import CURSOR, IDEMPOTENCY_KEY, KEY_PATTERN, TEXT_PATTERN, Parameter
 from service.entrypoints.problems import MEDIA_TYPE
 from service.entrypoints.routing import Route
 from service.settings_sections import Role
@@ -117,6 +118,10 @@ def _schema(parameter: Parameter) -> Schema:
         schema |= {} if parameter.default is None else {"default": parameter.default}
     elif parameter.choices:
         schema = {"type": "string", "enum": list(parameter.choices)}
+    elif parameter.moment:
+        schema = dict(MOMENT)
+    elif parameter.cursor:
+        schema = _pattern(f"^{CURSOR.pattern}$")
     else:
         schema = _pattern(TEXT_PATTERN) if parameter.flag else TEXT
     return {"type": "array", "items": schema} if parameter.repeats else schema

@@ -12,7 +12,7 @@ from service.application.replaying import Selection
 from service.entrypoints import api_models, desk_views
 from service.entrypoints import desk_models as models
 from service.entrypoints.http_desk import ACT_PROBLEMS, STATUSES, asked_by, done
-from service.entrypoints.http_questions import DEFAULT_LIMIT, PAGING, cursor, limit, moment_of
+from service.entrypoints.http_questions import DEFAULT_LIMIT, NEWEST_FIRST, cursor, limit, moment_of
 from service.entrypoints.parameters import Parameter, path_id
 from service.entrypoints.problems import ProblemError
 from service.entrypoints.request_bodies import body
@@ -98,7 +98,7 @@ async def _shown(api: Api, replay_id: str) -> models.Replay:
 
 def _selection(wanted: models.Selection) -> Selection:
     return Selection(
-        ids=tuple(wanted.ids),
+        ids=tuple(wanted.ids or ()),
         account=wanted.account,
         operation=wanted.operation,
         subject=wanted.subject,
@@ -113,7 +113,7 @@ def _selection(wanted: models.Selection) -> Selection:
 ROUTES: Final = (
     Route(
         method="POST",
-        path="/v1/replays/preview",
+        path="/v1/replay-preview",
         handler=preview,
         role=Role.VIEWER,
         summary="What a replay would do now; changes nothing",
@@ -159,7 +159,7 @@ ROUTES: Final = (
         role=Role.VIEWER,
         summary="The plans of a replay, in their order",
         response=api_models.Page[models.ReplayItem],
-        query=PAGING,
+        query=NEWEST_FIRST,
         problems=(HTTPStatus.NOT_FOUND,),
     ),
     *(

@@ -8,6 +8,10 @@ from typing import Final
 
 _AGE: Final = re.compile(r"(\d{1,6})([smhd])")
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+MOMENT: Final = {
+    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "pattern": "^[0-9]{1,6}[smhd]$"}]
+}
+"""As JSON Schema says it."""
 FORM: Final = "must be RFC 3339 with an offset (2027-01-15T08:00:00Z), or an age as 90s, 30m, 2h or 7d"
 
 

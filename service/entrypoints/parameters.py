@@ -16,6 +16,7 @@ TEXT_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f]{0,1024}$"
 """At most 1024 characters, none of them a control character."""
 KEY_PATTERN: Final = r"^[!-~]([ -~]{0,253}[!-~])?$"
 """1 to 255 printable ASCII characters; a header has no spaces around its value."""
+CURSOR: Final = re.compile("[0-9]{1,18}")
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 
 _TEXT: Final = re.compile(TEXT_PATTERN)
@@ -24,7 +25,10 @@ _KEY: Final = re.compile(KEY_PATTERN)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One parameter of a query: text, one of `choices`, or a whole number within `span`; a `flag` may be empty."""
+    """One parameter of a query: text, one of `choices`, or a whole number within `span`; a `flag` may be empty.
+
+    A `moment` is a time or an age, a `cursor` what a page said of the next one.
+    """
 
     name: str
     about: str = ""
@@ -33,6 +37,8 @@ class Parameter:
     span: tuple[int, int] | None = None
     default: int | None = None
     flag: bool = False
+    moment: bool = False
+    cursor: bool = False
 
     def fault(self, value: str) -> str | None:
         """What is wrong with a value, in words that do not repeat it."""
@@ -42,6 +48,8 @@ class Parameter:
             return "a parameter is empty"
         if self.choices and value not in self.choices:
             return f"{self.name} must be one of {', '.join(self.choices)}"
+        if self.cursor and not CURSOR.fullmatch(value):
+            return f"{self.name} is no cursor of this listing"
         if self.span is not None and not _is_within(value, self.span):
             return f"{self.name} must be {self.span[0]} to {self.span[1]}"
         return None

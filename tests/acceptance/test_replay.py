@@ -112,7 +112,7 @@ def _request(reason: str, **more: Any) -> dict[str, Any]:
 
 
 async def _preview(scene: Scene) -> dict[str, Any]:
-    status, found = await scene.post("/v1/replays/preview", {"selection": {"code": "LimitExceeded*"}})
+    status, found = await scene.post("/v1/replay-preview", {"selection": {"code": "LimitExceeded*"}})
     assert status == 200, found
     return dict(found)
 

@@ -385,7 +385,8 @@ async def test_the_description_has_exactly_the_routers_paths(client: Client) -> 
     document = await get(client, "/openapi.json")
     routes = {resource.canonical for resource in client.app.router.resources()}
     assert document["paths"].keys() == routes
-    assert {tuple(operations) for operations in document["paths"].values()} == {("get",)}
+    told = {(method.upper(), path) for path, operations in document["paths"].items() for method in operations}
+    assert told == {(route.method, route.path) for route in ROUTES}
 
 
 def test_every_reference_of_the_description_leads_somewhere() -> None:
