@@ -29,6 +29,8 @@ class Erasable(StrEnum):
     DEAD_LETTERS = "dead_letters"  # the notes
     HOLDS = "holds"  # released
     SESSIONS = "sessions"  # ended
+    REPLAYS = "replays"  # ended, with their items
+    ANSWERS = "answers"  # given under a key
     IDENTITIES = "identities"  # whose event is gone; never the newest, by which arrivals are counted
 
 

@@ -385,6 +385,8 @@ class FakeLedger(FakeInquiries):
         arrivals = [e.arrival for e in changes.events if e.arrival and (e.source, e.id) not in self.durable.identities]
         if arrivals and min(arrivals) <= self.durable.last_arrival:
             raise ValueError("the ledger refuses an arrival given twice")
+        if any(rate.rate is not None and rate.rate <= 0 for desk in changes.desk for rate in desk.rates):
+            raise ValueError("the ledger refuses a quota of nothing")
         if changes.bindings:
             bindings = self.durable.bindings | {(b.subject, b.generation): b for b in changes.bindings}
             held = Counter(b.resource for b in bindings.values() if b.held)
@@ -476,6 +478,8 @@ class FakeLedger(FakeInquiries):
         def work() -> int:
             if what is Erasable.PLANS:
                 return self._erase_plans(before, limit)
+            if what is Erasable.REPLAYS:
+                return self._erase_replays(before, limit)
             rows, over = self._over(what)
             chosen = sorted((at, key) for key, at in over if at is not None and at <= before)[:limit]
             for _, key in chosen:
@@ -505,6 +509,7 @@ class FakeLedger(FakeInquiries):
             Erasable.MESSAGES: (kept.outbox, lambda message: kept.published.get(message.id)),
             Erasable.DEAD_LETTERS: (kept.dead_letters, lambda letter: letter.seen_at),
             Erasable.HOLDS: (kept.holds, lambda hold: hold.released_at),
+            Erasable.ANSWERS: (kept.answers, lambda answer: answer.given_at),
         }
         table, over_since = rows[what]
         return table, [(key, over_since(row)) for key, row in table.items()]
@@ -520,6 +525,18 @@ class FakeLedger(FakeInquiries):
         if fact.taken_by is not None:
             return fact.taken_by not in self.durable.commands
         return all(self.durable.plans[plan_id].subject != fact.subject for plan_id in self._open)
+
+    def _erase_replays(self, before: float, limit: int) -> int:
+        kept = self.durable
+        ended = [r for r in kept.replays.values() if r.ended_at is not None and r.ended_at <= before]
+        replays = [r.id for r in sorted(ended, key=lambda r: (r.ended_at, r.id))[:limit]]
+        items = [key for key in sorted(kept.items) if key[0] in replays][:limit]
+        gone = replays if len(items) < limit else []
+        for key in items:
+            del kept.items[key]
+        for replay_id in gone:
+            del kept.replays[replay_id]
+        return len(items) + len(gone)
 
     def _erase_plans(self, before: float, limit: int) -> int:
         kept = self.durable

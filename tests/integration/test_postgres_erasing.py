@@ -10,10 +10,12 @@ import pytest
 
 from service.adapters.ledger_postgres import erasing
 from service.adapters.ledger_postgres.ledger import PostgresLedger
-from service.domain.retention import Erasable
 
 STATEMENTS = {
-    **{what.value: erasing.DELETE[what] for what in Erasable if what is not Erasable.PLANS},
+    **{what.value: erasing.DELETE[what] for what in erasing.DELETE},
+    "replays": erasing.LOCK_ENDED_REPLAYS,
+    "items": erasing.DELETE_ITEMS,
+    "ended replays": erasing.DELETE_REPLAYS,
     "select": erasing.SELECT_ENDED_PLANS,
     "names": erasing.SELECT_NAMES,
     "lock": erasing.LOCK_PLANS,

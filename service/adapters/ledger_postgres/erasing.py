@@ -61,6 +61,16 @@ IS_ALONE = """
 d.arrival < (SELECT max(arrival) FROM event_digests)
 AND NOT EXISTS (SELECT 1 FROM events AS e WHERE e.arrival = d.arrival OFFSET 0)
 """
+LOCK_ENDED_REPLAYS = """
+SELECT id FROM replays WHERE ended_at IS NOT NULL AND ended_at <= $1
+ORDER BY ended_at, id LIMIT $2 FOR UPDATE SKIP LOCKED
+"""
+DELETE_ITEMS = """
+DELETE FROM replay_items WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM replay_items WHERE replay_id = ANY($1::text[]) LIMIT $2
+))
+"""
+DELETE_REPLAYS = "DELETE FROM replays WHERE id = ANY($1::text[])"
 DELETE: Final[Mapping[Erasable, str]] = {
     Erasable.EVENTS: oldest("events", "e", f"NOT {HAS_PLAN}", "received_at"),
     Erasable.FACTS: oldest("facts", "f", f"NOT {IS_WANTED}", "received_at"),
@@ -68,6 +78,7 @@ DELETE: Final[Mapping[Erasable, str]] = {
     Erasable.DEAD_LETTERS: oldest("dead_letters", "n", "true", "seen_at"),
     Erasable.HOLDS: oldest("holds", "h", "released_at IS NOT NULL", "released_at"),
     Erasable.SESSIONS: oldest("sessions", "s", "ended_at IS NOT NULL", "ended_at"),
+    Erasable.ANSWERS: oldest("answers", "a", "true", "given_at"),
     Erasable.IDENTITIES: oldest("event_digests", "d", IS_ALONE, "received_at"),
 }
 
@@ -76,6 +87,8 @@ async def erase(transaction: Transaction, what: Erasable, before: float, limit: 
     """Erase a batch; how many rows went."""
     if what is Erasable.PLANS:
         return await _erase_plans(transaction, before, limit)
+    if what is Erasable.REPLAYS:
+        return await _erase_replays(transaction.connection, before, limit)
     return affected(await transaction.connection.execute(DELETE[what], before, limit))
 
 
@@ -98,3 +111,10 @@ async def _erase_plans(transaction: Transaction, before: float, limit: int) -> i
 async def _erase_the_rest(connection: Connection, plans: list[str]) -> int:
     statements = (DELETE_ATTEMPTS, DELETE_COMMANDS, DELETE_PLANS)
     return sum([affected(await connection.execute(statement, plans)) for statement in statements])
+
+
+async def _erase_replays(connection: Connection, before: float, limit: int) -> int:
+    """Replays with their items, those first. While there are more of them, they alone."""
+    replays = [row[0] for row in await connection.fetch(LOCK_ENDED_REPLAYS, before, limit)]
+    erased = affected(await connection.execute(DELETE_ITEMS, replays, limit))
+    return erased if erased == limit else erased + affected(await connection.execute(DELETE_REPLAYS, replays))

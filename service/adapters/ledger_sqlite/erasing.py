@@ -62,6 +62,21 @@ DELETE FROM holds WHERE id IN (
     WHERE released_at IS NOT NULL AND released_at <= ? ORDER BY released_at, id LIMIT ?
 )
 """
+DELETE_ANSWERS = """
+DELETE FROM answers WHERE rowid IN (
+    SELECT rowid FROM answers INDEXED BY answers_by_age WHERE given_at <= ? ORDER BY given_at LIMIT ?
+)
+"""
+SELECT_ENDED_REPLAYS = """
+SELECT id FROM replays INDEXED BY replays_ended
+WHERE ended_at IS NOT NULL AND ended_at <= ? ORDER BY ended_at, id LIMIT ?
+"""
+DELETE_ITEMS = """
+DELETE FROM replay_items WHERE (replay_id, number) IN (
+    SELECT replay_id, number FROM replay_items WHERE replay_id IN (SELECT value FROM json_each(?)) LIMIT ?
+)
+"""
+DELETE_REPLAYS = "DELETE FROM replays WHERE id IN (SELECT value FROM json_each(?))"
 # fences are never given again: AUTOINCREMENT remembers the highest
 DELETE_SESSIONS = """
 DELETE FROM sessions WHERE fence IN (
@@ -85,6 +100,7 @@ DELETE: Final[Mapping[Erasable, str]] = {
     Erasable.DEAD_LETTERS: DELETE_DEAD_LETTERS,
     Erasable.HOLDS: DELETE_HOLDS,
     Erasable.SESSIONS: DELETE_SESSIONS,
+    Erasable.ANSWERS: DELETE_ANSWERS,
     Erasable.IDENTITIES: DELETE_IDENTITIES,
 }
 
@@ -93,6 +109,8 @@ def erase(connection: sqlite3.Connection, what: Erasable, before: float, limit: 
     """Erase a batch; how many rows went."""
     if what is Erasable.PLANS:
         return _erase_plans(connection, before, limit)
+    if what is Erasable.REPLAYS:
+        return _erase_replays(connection, before, limit)
     return connection.execute(DELETE[what], (before, limit)).rowcount
 
 
@@ -106,3 +124,10 @@ def _erase_plans(connection: sqlite3.Connection, before: float, limit: int) -> i
     for statement in (DELETE_ATTEMPTS, DELETE_COMMANDS, DELETE_PLANS):
         erased += connection.execute(statement, (plans,)).rowcount
     return erased
+
+
+def _erase_replays(connection: sqlite3.Connection, before: float, limit: int) -> int:
+    """Replays with their items, those first. While there are more of them, they alone."""
+    replays = json_list(row[0] for row in connection.execute(SELECT_ENDED_REPLAYS, (before, limit)))
+    erased = connection.execute(DELETE_ITEMS, (replays, limit)).rowcount
+    return erased if erased == limit else erased + connection.execute(DELETE_REPLAYS, (replays,)).rowcount

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from service.adapters.ledger_sqlite.ledger import SqliteLedger
-from service.application.ports import Ledger
 from service.domain.command import Session
 from tests.builders import NOW
 from tests.conformance.ledger.bench import (
     Bench,
+    DeskLedger,
     FakeBench,
     PostgresBench,
     SqliteBench,
@@ -34,10 +34,10 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 @pytest.fixture
-def ledger(bench: Bench) -> Ledger:
+def ledger(bench: Bench) -> DeskLedger:
     return bench.ledger
 
 
 @pytest.fixture
-async def session(ledger: Ledger) -> Session:
+async def session(ledger: DeskLedger) -> Session:
     return await ledger.open_session("me", NOW)

@@ -10,8 +10,9 @@ import pytest
 from service.application.ports import CommandQuery, Ledger
 from service.domain.binding import BindingState
 from service.domain.command import Command, CommandState, Plan, PlanState, Session
-from service.domain.dead_letter import DeadLetter
+from service.domain.desk import GivenAnswer
 from service.domain.ledger_state import Act, Changes, Fact, Known
+from service.domain.replay import ReplayState
 from service.domain.retention import FINISHED, Erasable
 from service.domain.taking_in import keys_of, take_in
 from service.domain.value import replace
@@ -27,13 +28,19 @@ from tests.builders import (
 )
 from tests.conformance.ledger.bench import (
     Bench,
+    DeskLedger,
     attempt,
     claimed,
     known,
     make_hold,
+    make_item,
+    make_letter,
+    make_replay,
     message,
     moved,
+    on_desk,
     put,
+    put_desk,
     put_work,
 )
 
@@ -67,20 +74,6 @@ async def put_ended(ledger: Ledger, *numbers: int, at: float = NOW, **fields: An
 
 async def plans(ledger: Ledger) -> Sequence[Plan]:
     return await ledger.plans(CommandQuery(limit=1000))
-
-
-def letter(offset: int, seen_at: float = NOW) -> DeadLetter:
-    return DeadLetter(
-        topic="hr.events",
-        partition=0,
-        offset=offset,
-        reason="not_json",
-        field=None,
-        message="not JSON",
-        size=3,
-        digest="abc",
-        seen_at=seen_at,
-    )
 
 
 def fact(number: int = 1, **fields: Any) -> Fact:
@@ -247,7 +240,7 @@ async def test_messages_go_some_time_after_they_were_published_and_never_before(
 
 
 async def test_notes_of_dead_letters_go(ledger: Ledger) -> None:
-    await put(ledger, dead_letters=[letter(1), letter(2), letter(3, NOW + 1)])
+    await put(ledger, dead_letters=[make_letter(1), make_letter(2), make_letter(3, seen_at=NOW + 1)])
 
     assert await ledger.erase(Erasable.DEAD_LETTERS, before=NOW, limit=1) == 1
     assert await erase(ledger, Erasable.DEAD_LETTERS) == 1
@@ -289,6 +282,40 @@ async def test_what_a_session_that_is_gone_left_in_flight_is_still_found(ledger:
 
     assert list(await ledger.orphans(session)) == [flying]
     assert [m.id for m in await ledger.unpublished(10)] == ["message-1"]
+
+
+async def test_a_replay_goes_some_time_after_its_end_with_its_items(ledger: DeskLedger) -> None:
+    ended: dict[str, Any] = {"state": ReplayState.FINISHED, "ended_at": NOW}
+    late: dict[str, Any] = {"state": ReplayState.CANCELLED, "ended_at": NOW + 1}
+    replays = [make_replay(1, **ended), make_replay(2, **late), make_replay(3)]
+    await put_desk(ledger, replays=replays, items=[make_item(n, replay) for replay in (1, 2, 3) for n in (1, 2)])
+
+    assert await erase(ledger, Erasable.REPLAYS) == 2 + 1
+
+    assert list(await ledger.replays(unfinished=False)) == [replays[2], replays[1]]
+    items = [len(await ledger.replay_items(f"replay-{number}")) for number in (1, 2, 3)]
+    assert items == [0, 2, 2]
+
+
+async def test_a_large_replay_goes_piece_by_piece(ledger: DeskLedger) -> None:
+    ended = make_replay(state=ReplayState.FINISHED, ended_at=NOW)
+    await put_desk(ledger, replays=[ended], items=[make_item(number) for number in range(1, 25)])
+
+    batches = [await ledger.erase(Erasable.REPLAYS, before=NOW, limit=10) for _ in range(4)]
+
+    assert batches == [10, 10, 4 + 1, 0]
+
+
+async def test_an_answer_goes_some_time_after_it_was_given(ledger: DeskLedger) -> None:
+    answers = [
+        GivenAnswer(key=f"ann:{nth}", digest="d", status=200, document={}, given_at=NOW + nth) for nth in (0, 1, 2)
+    ]
+    await put_desk(ledger, answers=answers)
+
+    assert await ledger.erase(Erasable.ANSWERS, before=NOW + 1, limit=1) == 1
+    assert await erase(ledger, Erasable.ANSWERS, before=NOW + 1) == 1
+
+    assert set((await on_desk(ledger, answers={"ann:0", "ann:1", "ann:2"})).desk.answers) == {"ann:2"}
 
 
 async def test_an_empty_ledger_has_nothing_to_erase(ledger: Ledger) -> None:

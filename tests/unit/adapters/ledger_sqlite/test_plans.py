@@ -93,6 +93,10 @@ def connection(request: pytest.FixtureRequest, path: Path) -> Iterator[sqlite3.C
         (erasing.DELETE_DEAD_LETTERS, ("dead_letters_by_age",)),
         (erasing.DELETE_HOLDS, ("holds_released",)),
         (erasing.DELETE_SESSIONS, ("sessions_ended",)),
+        (erasing.DELETE_ANSWERS, ("answers_by_age",)),
+        (erasing.SELECT_ENDED_REPLAYS, ("replays_ended",)),
+        (erasing.DELETE_ITEMS, ("PRIMARY KEY",)),
+        (erasing.DELETE_REPLAYS, ("sqlite_autoindex_replays_1",)),
         (erasing.DELETE_IDENTITIES, ("event_digests_by_age", "sqlite_autoindex_events_1", "PRIMARY KEY")),
     ],
 )
