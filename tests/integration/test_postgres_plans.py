@@ -11,10 +11,12 @@ import asyncpg
 import orjson
 import pytest
 
-from service.adapters.ledger_postgres import claims, listings, state
+from service.adapters.ledger_postgres import claims, desk, inquiries, listings, state
 from service.adapters.ledger_postgres.connection import SERVER_SETTINGS, Database
 from service.adapters.ledger_postgres.schema import migrate
-from service.adapters.ledger_sql import rows
+from service.adapters.ledger_sql import forgetting, questions, rows
+from service.application.inquiry import ActQuery, EventQuery, LetterQuery
+from service.application.ports import CommandQuery
 from tests.builders import CREATE, GROUP, NOW
 from tests.postgres.server import PostgresServer
 
@@ -22,22 +24,36 @@ FINISHED = 200_000
 WAITING = 20_000
 ALL = FINISHED + WAITING
 OLD = f"n <= {FINISHED}"
+FAILED = f"({OLD} AND n %% 1000 = 0)"
+FAILURE = '\'{"error_class": "retryable", "code": "InternalError"}\''
 FILL = f"""
 INSERT INTO plans ({rows.PLAN})
-SELECT 'plan-' || n, 0, CASE WHEN {OLD} THEN 'completed' ELSE 'open' END, 'urn:hr', 'event-' || n, 'hired', NULL,
+SELECT 'plan-' || n, 0, CASE WHEN {FAILED} THEN 'failed' WHEN {OLD} THEN 'completed' ELSE 'open' END,
+    'urn:hr', 'event-' || n, 'hired', NULL,
     NULL, NULL, 'hr.events', 0, n, 'event-' || n, NULL, 'agent:realm/' || n, 'acme_cn', 'urn:hr', NULL, n, n, NULL,
-    {NOW}, NULL, 0, NULL, 1
+    {NOW}, NULL, 0, CASE WHEN {FAILED} THEN {FAILURE} END, 1
 FROM %(numbers)s AS n;
 INSERT INTO commands ({rows.COMMAND}, live)
 SELECT 'cmd-' || n, 'plan-' || n, 0, 'extension', 0, 'acme_cn', '{CREATE}', '{GROUP}', 'agent:realm/' || n,
     'extension:acme_cn/' || n, '{{}}', 'live',
-    CASE WHEN {OLD} THEN 'succeeded' WHEN n %% 2 = 0 THEN 'waiting' ELSE 'pending' END,
+    CASE WHEN {FAILED} THEN 'failed' WHEN {OLD} THEN 'succeeded' WHEN n %% 2 = 0 THEN 'waiting' ELSE 'pending' END,
     'urn:hr', NULL, n, n, {NOW}, 'earlier_work', NULL, CASE WHEN {OLD} THEN NULL ELSE {NOW} END,
-    NULL, 1, 0, {NOW}, {NOW}, NULL, 0, 0, 0, 'done', '{{}}', NULL, NULL, NULL, 1, NOT ({OLD})
+    NULL, 1, 0, {NOW}, {NOW}, NULL, 0, 0, 0, 'done', '{{}}', CASE WHEN {FAILED} THEN {FAILURE} END, NULL,
+    NULL, 1, NOT ({OLD})
 FROM %(numbers)s AS n;
 INSERT INTO facts
 SELECT 'fact-' || n, 'agent:realm/' || n, 'approved', NULL, NULL, 0, CASE WHEN {OLD} THEN 'cmd-' || n END
 FROM %(numbers)s AS n WHERE n > {FINISHED} - 20000;
+INSERT INTO events
+SELECT 'urn:hr', 'event-' || n, 'hired', 'd', 'agent:realm/' || n, 'hr.events', 0, n, {NOW}, '{{}}', n
+FROM %(numbers)s AS n;
+INSERT INTO replay_items
+SELECT 'replay-' || n / 1000, n, 'plan-' || n, 0, CASE WHEN {OLD} THEN 'begun' ELSE 'pending' END
+FROM %(numbers)s AS n;
+INSERT INTO dead_letters
+SELECT 'hr.events', 0, n, 'not_json', NULL, '', 1, 'd', {NOW}, 'open' FROM %(numbers)s AS n WHERE n %% 10 = 0;
+INSERT INTO acts (at, actor, kind, object, reason, detail)
+SELECT {NOW}, 'ann', 'hold', 'hold-' || n, '', '{{}}' FROM %(numbers)s AS n WHERE n %% 10 = 0;
 INSERT INTO event_digests SELECT md5(n::text), 'd', n, 0, NULL, NULL, NULL FROM %(numbers)s AS n;
 INSERT INTO bindings
 SELECT 'agent:realm/' || n, 1, 'extension:acme_cn/' || n, 'acme_cn', 'live', 'plan-' || n, '{{}}', n, '{{}}', 1, 0
@@ -72,12 +88,41 @@ def hot(name: str, statement: str, arguments: Sequence[Any], *indexes: str) -> H
     return Hot(name, statement, arguments, frozenset(indexes))
 
 
+def walk(name: str, walks: Sequence[questions.Walk], *indexes: str) -> Hot:
+    """The first page of a walk."""
+    question = walks[0].page(walks[0].after, None, 50)
+    return hot(name, question.statement, question.values, *indexes)
+
+
 LIVE = ("commands_live_of_subject", "commands_live_of_resource", "commands_of_plan")
 BUSY = ("commands_claimed", "commands_in_flight", "commands_by_state")
 NAMES = [f"agent:realm/{FINISHED + n}" for n in range(40)]
 RESOURCES = [f"extension:acme_cn/{FINISHED + n}" for n in range(40)]
 IDS = [f"cmd-{FINISHED + n}" for n in range(1, 41)]
 PLANS = [f"plan-{FINISHED + n}" for n in range(1, 41)]
+EVENTS = [f"event-{n}" for n in range(40)]
+LAST_REPLAY = f"replay-{FINISHED // 1000 + 5}"
+CLOSED = (["open"], [NOW], ["hr.events"], [0], [10], ["d"])
+COMMANDS: list[tuple[str, dict[str, Any], str]] = [
+    ("", {}, "commands_pkey"),
+    ("of a code", {"states": ("failed",), "code": "Internal*", "since": NOW - 1}, "commands_by_state"),
+    ("of no code", {"states": ("failed",), "code": "Other"}, "commands_by_state"),
+    ("of a subject", {"subject": "agent:realm/7", "states": ("failed", "pending")}, "commands_of_subject"),
+    ("of a resource", {"resource": "extension:acme_cn/7", "operation": CREATE}, "commands_of_resource"),
+    ("of a plan", {"plan_id": "plan-7", "account": "acme_cn"}, "commands_of_plan"),
+]
+PLANS_ASKED: list[tuple[Any, ...]] = [
+    ("", {"account": "acme_cn"}, "plans_pkey"),
+    ("of an operation", {"states": ("failed",), "operation": CREATE}, "plans_by_state", "commands_of_plan"),
+    ("of no operation", {"states": ("failed",), "operation": "none"}, "plans_by_state", "commands_of_plan"),
+    ("of a subject", {"subject": "agent:realm/7", "code": "*"}, "plans_of_subject"),
+    ("by id", {"plan_id": "plan-7"}, "plans_pkey"),
+]
+EVENTS_ASKED: list[tuple[str, dict[str, Any], str]] = [
+    ("", {"type": "hired"}, "events_arrival_key"),
+    ("of an id", {"id": "event-7", "source": "urn:hr"}, "events_by_id"),
+    ("of a subject", {"subject": "agent:realm/7", "since": 0.0}, "events_of_subject"),
+]
 PAGE = ([GROUP], [CREATE], ["live"], ["acme_cn"], [float("-inf")], [0], [0], [90])
 STATEMENTS = [
     hot("due", claims.SELECT_DUE, (NOW, *PAGE), "commands_due", *LIVE),
@@ -101,6 +146,31 @@ STATEMENTS = [
     hot("unpublished", listings.SELECT_UNPUBLISHED, (1, 500), "outbox_unpublished", "outbox_in_line", "sessions_pkey"),
     hot("published", listings.MARK_PUBLISHED, (NOW, ["m-1"]), "outbox_id_key"),
     hot("unfinished", listings.COUNT_UNFINISHED, (), "commands_unfinished"),
+    hot("tallies", inquiries.TALLIES, (), "commands_unfinished", "commands_by_state", "plans_open", "plans_by_state"),
+    hot(
+        "acts' keys",
+        desk.LOAD,
+        (["a"], ["r"], ["h"], ["hr.events"] * 40, [0] * 40, list(range(40)), ["urn:hr"] * 40, EVENTS),
+        *("answers_pkey", "replays_pkey", "dead_letters_pkey", "events_pkey", "events_by_id"),
+    ),
+    hot("close letters", desk.CLOSE_LETTERS, CLOSED, "dead_letters_pkey"),
+    hot("told", questions.TOLD, (["m-1", "m-2"],), "outbox_id_key"),
+    hot("letter bytes", questions.LETTER_BYTES, ("m-1",), "outbox_id_key", "outbox_of_letters"),
+    hot("replays", questions.REPLAYS, (50,), "replays_by_age"),
+    hot("unfinished replays", questions.REPLAYS_UNFINISHED, (50,), "replays_unfinished"),
+    hot("items", questions.ITEMS, (LAST_REPLAY, 0, 100), "replay_items_pkey", "plans_pkey"),
+    hot("pending items", questions.ITEMS_PENDING, (LAST_REPLAY, 0, 100), "replay_items_pending", "plans_pkey"),
+    hot("begun", questions.BEGUN, (LAST_REPLAY, 0, 2**31 - 1), "replay_items_pkey"),
+    hot("has open plan", forgetting.HAS_OPEN_PLAN, (NAMES[0],), "plans_open"),
+    hot("forget events", forgetting.EVENTS, (NAMES[0],), "events_of_subject"),
+    hot("forget commands", forgetting.COMMANDS, (NAMES[0],), "commands_of_subject", "commands_live_of_subject"),
+    hot("forget bindings", forgetting.BINDINGS, (NAMES[0],), "bindings_pkey"),
+    hot("forget letters", forgetting.MESSAGES, (b"1",), "outbox_of_letters"),
+    *(walk(f"commands {name}", questions.commands(CommandQuery(**query)), index) for name, query, index in COMMANDS),
+    *(walk(f"plans {name}", questions.plans(CommandQuery(**query)), *indexes) for name, query, *indexes in PLANS_ASKED),
+    *(walk(f"events {name}", [questions.events(EventQuery(**query))], index) for name, query, index in EVENTS_ASKED),
+    walk("dead letters", [questions.dead_letters(LetterQuery(reason="not_json", before=900))], "dead_letters_by_seq"),
+    walk("acts", [questions.acts(ActQuery(actor="ann", before=900))], "acts_pkey"),
 ]
 
 
@@ -140,9 +210,9 @@ async def test_hot_statement_reads_by_its_index_alone(filled: str, one: Hot, mod
     assert looked_at_in_vain(nodes) <= MOST_IN_VAIN, "an index is read as a whole"
 
 
-SMALL = {"holds"}
+SMALL = {"holds", "answers", "replays"}
 """Tables that stay small."""
-SMALL_INDEXES = {"holds_standing", "holds_pkey", "sessions_pkey", "sessions_open"}
+SMALL_INDEXES = {"replays_by_age", "holds_standing", "holds_pkey", "sessions_pkey", "sessions_open"}
 
 
 MOST_IN_VAIN = 5_000

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -14,7 +16,10 @@ from service.adapters.ledger_sqlite.thread import LedgerThread
 
 T = TypeVar("T")
 
-MOST_LOOKED_AT: Final = 1_000  # rows of one hop: each may be a page of the file, read for itself
+FEWEST_LOOKED_AT: Final = 100  # rows of one hop: each may be a page of the file, to be read from a disk
+MOST_LOOKED_AT: Final = 2_000
+SHORT_SECONDS: Final = 0.005  # after a hop that took less, the next looks at twice as many
+LONG_SECONDS: Final = 0.010  # and after one that took more, at half as many
 MOST_SHOWN: Final = 250  # of them
 
 
@@ -38,17 +43,37 @@ async def _walked(
     """What one walk comes by, each row with its cursor."""
     found: list[tuple[Any, T]] = []
     after: Any = walk.after
+    steps = FEWEST_LOOKED_AT
     while after is not None and len(found) < limit:
         most = min(limit - len(found), MOST_SHOWN)
-        shown, after = await thread.run(partial(_hop, walk=walk, after=after, last=last, most=most))
-        found += [(row[-1], decode(row)) for row in shown]
+        hop = await thread.run(partial(_hop, walk=walk, after=after, last=last, steps=steps, most=most))
+        found += [(row[-1], decode(row)) for row in hop.shown]
+        after, steps = hop.following, _paced(steps, hop.seconds)
     return found
 
 
-def _hop(connection: sqlite3.Connection, walk: Walk, after: Any, last: Any, most: int) -> tuple[list[Row], Any]:
-    """The next rows that match, and behind which to go on; None at the end."""
+def _paced(steps: int, seconds: float) -> int:
+    """How many rows the next hop looks at: a file that the system has in memory is read faster than one on a disk."""
+    if seconds < SHORT_SECONDS:
+        return min(2 * steps, MOST_LOOKED_AT)
+    return steps if seconds <= LONG_SECONDS else max(steps // 2, FEWEST_LOOKED_AT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hop:
+    """What one hop came by, behind which cursor to go on (None at the end), and how long it took."""
+
+    shown: list[Row]
+    following: Any
+    seconds: float
+
+
+def _hop(connection: sqlite3.Connection, *, walk: Walk, after: Any, last: Any, steps: int, most: int) -> _Hop:
+    """The next rows that match, of at most so many looked at."""
+    begun = time.monotonic()
     by = "NOT INDEXED" if walk.index is None else f"INDEXED BY {walk.index}"
-    ahead = ask(connection, walk.ahead(after, MOST_LOOKED_AT, by=by)).fetchone() if walk.asked else None
+    ahead = ask(connection, walk.ahead(after, steps, by=by)).fetchone() if walk.asked else None
     stop = None if ahead is None or (last is not None and ahead[0] >= last) else ahead[0]
     shown: list[Row] = ask(connection, walk.page(after, last if stop is None else stop, most, by=by)).fetchall()
-    return shown, shown[-1][-1] if len(shown) == most else stop
+    following = shown[-1][-1] if len(shown) == most else stop
+    return _Hop(shown, following, time.monotonic() - begun)
