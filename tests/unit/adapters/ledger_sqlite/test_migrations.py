@@ -7,10 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from service.adapters.ledger_sql import migrations
+from service.adapters.ledger_sql import migrations, rows
 from service.adapters.ledger_sql.migrations import Migration, MigrationError
 from service.adapters.ledger_sqlite import file
 from service.adapters.ledger_sqlite.ledger import SqliteLedger
+from service.adapters.ledger_sqlite.sql import insert
+from service.application.inquiry import LetterQuery
+from service.application.ports import CommandQuery
+from service.domain.command import CommandState, PlanState
+from service.domain.dead_letter import LetterState
+from tests.builders import CREATE, NOW, make_command, make_plan
+from tests.conformance.ledger.bench import make_failure, make_letter
+
+PLAN = rows.PLAN.removesuffix(", planned")
+DEAD_LETTER = rows.DEAD_LETTER.removesuffix(", state, closed_at")
+"""Columns as they were before the desk."""
 
 
 @pytest.fixture
@@ -98,3 +109,52 @@ async def test_migrating_waits_for_nobody_while_the_ledger_is_in_use(path: Path)
     with pytest.raises(file.LedgerLockedError):
         file.migrate(path)
     await ledger.close()
+
+
+async def test_what_a_ledger_had_before_is_counted_and_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = migrations.available("sqlite")
+    monkeypatch.setattr(migrations, "available", lambda _: shipped[:3])
+    file.migrate(path)
+    monkeypatch.undo()
+    fill_before_the_desk(path)
+
+    ledger = await SqliteLedger.open(path)
+    plans = await ledger.plans(CommandQuery())
+    letters = await ledger.dead_letters(LetterQuery())
+    tallies = {
+        (t.kind, t.operation, t.state, t.error_class, t.code): (t.number, t.first_at, t.last_at)
+        for t in await ledger.tallies()
+    }
+    await ledger.close()
+
+    assert [plan.planned for plan in plans] == [True, True, False, True]
+    assert [(letter.offset, letter.state, letter.closed_at) for letter in letters] == [
+        (2, LetterState.OPEN, None),
+        (1, LetterState.OPEN, None),
+    ]
+    assert letters[0].seq > letters[1].seq
+    about = ("failed", "retryable", "InternalError.DBError")
+    assert tallies == {
+        ("command", CREATE, *about): (2, NOW, NOW + 1),
+        ("command", CREATE, "pending", "", ""): (1, None, None),
+        ("plan", "", *about): (2, NOW, NOW + 1),
+        ("plan", "planning", *about): (1, NOW + 2, NOW + 2),
+        ("plan", "", "open", "", ""): (1, None, None),
+    }
+
+
+def fill_before_the_desk(path: Path) -> None:
+    """Two plans that failed at a command, one that failed as it arrived, one that is open; two dead letters."""
+    plans = [make_plan(n + 1, state=PlanState.FAILED, ended_at=NOW + n, failure=make_failure()) for n in range(3)]
+    failed = [
+        make_command(plan, state=CommandState.FAILED, ended_at=plan.ended_at, failure=plan.failure)
+        for plan in plans[:2]
+    ]
+    plans.append(make_plan(4))
+    commands = [*failed, make_command(plans[-1])]
+    letters = [rows.dead_letter_row(make_letter(offset))[:-2] for offset in (1, 2)]
+    connection = file.connect(path)
+    connection.executemany(insert("plans", PLAN), [rows.plan_row(plan)[:-1] for plan in plans])
+    connection.executemany(insert("commands", f"{rows.COMMAND}, live"), [(*rows.command_row(c), 1) for c in commands])
+    connection.executemany(insert("dead_letters", DEAD_LETTER), letters)
+    connection.close()

@@ -12,13 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.adapters.ledger_sqlite.ledger import SqliteLedger
+from service.application.inquiry import Inquiries
 from service.application.ports import ClaimRoom, CommandQuery, Ledger, SlotBook, UnavailableError
 from service.domain.binding import BindingState
-from service.domain.command import CommandState, Lane, PlanState, Session
+from service.domain.command import CommandState, Lane, PlanState, Session, WaitCause
 from service.domain.ledger_state import Changes, Fact, Hold, HoldKind, Keys, Known, OutboxMessage
 from service.domain.retention import Erasable
 from service.domain.value import replace
 from tests.builders import CREATE, GROUP, NOW, make_binding, make_command, make_event, make_order, make_plan
+from tests.conformance.ledger.bench import make_failure
 from tests.fakes.ledger import FakeLedger
 
 SUBJECTS = ("agent:realm/1", "agent:realm/2", "agent:realm/3")
@@ -44,13 +46,19 @@ commands = st.builds(
     owner=st.sampled_from((None, None, None, 1, 2)),
     attempts=st.sampled_from((0, 0, 1)),
     quota_group=st.sampled_from((GROUP, GROUP, GROUP, "former")),
+    cause=st.sampled_from((None, WaitCause.RETRY)),
+    failure=st.sampled_from((None, make_failure(), make_failure("Other"))),
+    ended_at=st.sampled_from((None, NOW, NOW + 1)),
 )
 plans = st.builds(
-    lambda number, state, subject, ended_at: make_plan(number, state=state, subject=subject, ended_at=ended_at),
+    make_plan,
     numbers,
-    st.sampled_from((PlanState.OPEN, PlanState.OPEN, PlanState.FAILED)),
-    subjects,
-    st.sampled_from((NOW, NOW + 1, None)),
+    state=st.sampled_from((PlanState.OPEN, PlanState.OPEN, PlanState.FAILED)),
+    subject=subjects,
+    ended_at=st.sampled_from((NOW, NOW + 1, None)),
+    failure=st.sampled_from((None, make_failure())),
+    planned=st.booleans(),
+    account=st.sampled_from(("a", None)),
 )
 # a generation of a subject's binding never changes its resource
 bindings = st.builds(
@@ -141,7 +149,7 @@ operations = st.lists(
 )
 
 
-class OwnLedger(Ledger, SlotBook, Protocol):
+class OwnLedger(Ledger, Inquiries, SlotBook, Protocol):
     """A ledger that one process has for itself."""
 
 
@@ -213,7 +221,17 @@ class Driver:
         query = CommandQuery(states=() if state is None else (state,))
         found = list(await self.ledger.commands(query))
         stories = [await self.ledger.story(command.id) for command in found]
-        return [found, stories, list(await self.ledger.plans(CommandQuery())), await self.ledger.counts()]
+        # of what has failed and was started again SQLite remembers when it had
+        tallies = {replace(tally, first_at=None, last_at=None) for tally in await self.ledger.tallies()}
+        failed = list(await self.ledger.plans(CommandQuery(error_class="retryable", operation=CREATE, since=NOW)))
+        return [
+            found,
+            stories,
+            list(await self.ledger.plans(CommandQuery())),
+            await self.ledger.counts(),
+            tallies,
+            failed,
+        ]
 
     async def _restart(self, _: None) -> object:
         self.ledger = await self._reopen()

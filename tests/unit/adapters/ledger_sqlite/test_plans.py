@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from service.adapters.ledger_sql import rows
-from service.adapters.ledger_sqlite import claims, erasing, file, listings, state
+from service.adapters.ledger_sql import questions, rows
+from service.adapters.ledger_sqlite import claims, desk, erasing, file, forgetting, listings, state
 from service.adapters.ledger_sqlite.ledger import SqliteLedger
-from service.application.ports import ClaimRoom
+from service.adapters.ledger_sqlite.sql import in_sqlite
+from service.application.inquiry import ActQuery, EventQuery, LetterQuery
+from service.application.ports import ClaimRoom, CommandQuery
 from service.domain.command import CommandState, Lane, PlanState
 from service.domain.ledger_state import Changes, Keys, Known
 from tests.builders import CREATE, GROUP, NOW, make_binding, make_command, make_plan
@@ -114,14 +116,78 @@ def test_hot_statements_use_their_indexes(
         assert not whole_table or re.match(r"SCAN (json_each|g\b|CONSTANT ROW|\(|[0-9])", step), steps
 
 
+WALKS = {
+    "commands": questions.commands(CommandQuery(account="a")),
+    "commands of a state": questions.commands(CommandQuery(states=("failed",), code="a*")),
+    "commands of a subject": questions.commands(CommandQuery(subject="a", states=("failed", "stale"), since=1.0)),
+    "commands of a resource": questions.commands(CommandQuery(resource="a", error_class="retryable")),
+    "plans": questions.plans(CommandQuery(operation="a")),
+    "plans of a state": questions.plans(CommandQuery(states=("failed",), until=1.0)),
+    "plans of a subject": questions.plans(CommandQuery(subject="a", account="a")),
+    "events": [questions.events(EventQuery(type="a"))],
+    "events of an id": [questions.events(EventQuery(id="a", source="a"))],
+    "events of a subject": [questions.events(EventQuery(subject="a", since=1.0))],
+    "dead letters": [questions.dead_letters(LetterQuery(state="open"))],
+    "acts": [questions.acts(ActQuery(actor="a"))],
+}
+
+
+@pytest.mark.parametrize("name", WALKS)
+def test_walks_go_along_their_indexes_and_sort_nothing(connection: sqlite3.Connection, name: str) -> None:
+    (walk,) = WALKS[name]
+    by = "NOT INDEXED" if walk.index is None else f"INDEXED BY {walk.index}"
+
+    page = query_plan(connection, in_sqlite(walk.page(walk.after, None, 1, by=by).statement))
+    ahead = query_plan(connection, in_sqlite(walk.ahead(walk.after, 1, by=by).statement))
+
+    assert not [step for step in (*page, *ahead) if "TEMP B-TREE" in step], (page, ahead)
+    assert page[0].startswith(f"SEARCH {walk.table} USING"), page
+    assert ahead[0].startswith(f"SEARCH {walk.table} USING {'INTEGER' if walk.index is None else 'COVERING'}"), ahead
+    assert not [step for step in page if step.startswith("SCAN") and "json_each" not in step], page
+
+
+@pytest.mark.parametrize(
+    ("statement", "indexes"),
+    [
+        (desk.SELECT_ANSWERS, ("sqlite_autoindex_answers_1",)),
+        (desk.SELECT_REPLAYS, ("sqlite_autoindex_replays_1",)),
+        (desk.SELECT_HOLDS, ("sqlite_autoindex_holds_1",)),
+        (desk.SELECT_LETTERS, ("sqlite_autoindex_dead_letters_1",)),
+        (desk.SELECT_CONTENTS, ("events_",)),
+        (desk.CLOSE_LETTER, ("sqlite_autoindex_dead_letters_1",)),
+        (in_sqlite(questions.HOLDS_STANDING), ("holds_standing",)),
+        (in_sqlite(questions.HOLDS_RELEASED), ("holds_released",)),
+        (in_sqlite(questions.TOLD), ("sqlite_autoindex_outbox_1",)),
+        (in_sqlite(questions.LETTER_BYTES), ("sqlite_autoindex_outbox_1",)),
+        (in_sqlite(questions.REPLAYS), ("replays_by_age",)),
+        (in_sqlite(questions.REPLAYS_UNFINISHED), ("replays_unfinished",)),
+        (in_sqlite(questions.ITEMS), ("PRIMARY KEY",)),
+        (in_sqlite(questions.ITEMS_PENDING), ("replay_items_pending",)),
+        (in_sqlite(questions.BEGUN), ("PRIMARY KEY",)),
+        (forgetting.HAS_OPEN_PLAN, ("plans_open",)),
+        (forgetting.EVENTS, ("events_of_subject",)),
+        (forgetting.COMMANDS, ("commands_of_subject",)),
+        (forgetting.BINDINGS, ("sqlite_autoindex_bindings_1",)),
+        (forgetting.MESSAGES, ("outbox_of_letters",)),
+    ],
+)
+def test_what_operators_do_and_ask_uses_its_indexes(
+    connection: sqlite3.Connection, statement: str, indexes: tuple[str, ...]
+) -> None:
+    steps = query_plan(connection, statement)
+
+    assert any(index in step for index in indexes for step in steps), steps
+    assert not [step for step in steps if step.startswith("SCAN") and not re.match(WHOLE, step)], steps
+
+
+WHOLE = r"SCAN (json_each|CONSTANT ROW|next|replays USING INDEX|holds USING INDEX|\(|[0-9])"
+
+
 def query_plan(connection: sqlite3.Connection, statement: str) -> list[str]:
     """The steps of EXPLAIN QUERY PLAN, with every value absent."""
     named = dict.fromkeys(re.findall(r":(\w+)", statement))
-    values = named or (None,) * max(statement.count("?"), 1)
-    if not named and "?" not in statement:
-        values = ()
-    elif "?1" in statement:
-        values = (None, None)
+    numbers = [int(number) for number in re.findall(r"\?(\d+)", statement)]
+    values = named or (None,) * max(numbers, default=statement.count("?"))
     return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
 
 
