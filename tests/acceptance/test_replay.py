@@ -45,7 +45,7 @@ async def test_a_replay_started_twice_and_killed_in_the_middle_does_everything_o
     quotas = {"default": size.quota}
     settings = {
         "accounts": {"acme_cn": {"quotas": quotas}},
-        "timing": {"read_lag_seconds": 0.5},
+        "timing": {"connect_seconds": 1.0, "read_seconds": 3.0, "read_lag_seconds": 0.5},
         "kafka": {"group_instance_id": "pod-0"},
     }
     sandbox = {"quotas": {"tencent_ccc": quotas}}
