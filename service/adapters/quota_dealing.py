@@ -13,12 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from aiolimiter import AsyncLimiter
+
 from service.application.ports import Clock, Slot
 from service.application.telemetry import Telemetry
 from service.domain.account import Account
 from service.domain.command import Lane
 from service.domain.quota import FULL_PACE, NO_PASSES, look_back, next_lane, spacing, spent_by_others, window
 
+GUARD_SHARE: Final = 0.75  # of the margin that lies at least between a send and the one that a window may hold no more
 TELLING_SECONDS: Final = 60.0  # between two lines that say somebody else spends a quota
 
 Key = tuple[str, str]  # quota group, operation
@@ -40,10 +43,15 @@ class Spending:
         self._foreign_told_at = -math.inf
 
     def change(self, rate: float) -> None:
-        """Go by another quota from now on."""
+        """Go by another quota from now on: in another rhythm, behind a bucket of its own.
+
+        What was sent before stays in mind, so that no window holds more than the larger of both.
+        """
         self.quota = rate
         self.most, self.span = window(rate)
         self.full_spacing = spacing(self.most / self.span, self.margin)  # 2.5/s means two in any second
+        self.guard = self.window(GUARD_SHARE)
+        self.bucket = AsyncLimiter(self.most, self.span)
 
     def share(self) -> float:
         """The share of the quota to go at now."""

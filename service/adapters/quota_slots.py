@@ -10,8 +10,6 @@ import asyncio
 import math
 from typing import Final
 
-from aiolimiter import AsyncLimiter
-
 from service.adapters.quota_dealing import DealtQuota, Spending
 from service.application.ports import Clock, HeldBackError, Slot, SlotBook
 from service.application.telemetry import Telemetry
@@ -20,7 +18,6 @@ from service.domain.quota import MARGIN
 TAKEN_SECONDS: Final = 0.5  # so long a time's slots are taken from the ledger at once
 MOST_TAKING_SECONDS: Final = 0.1  # a ledger that is slower than this for once must not delay the next slots by it
 SET_BACK_SECONDS: Final = 5.0  # slots farther ahead than this were taken before the wall clock was set back
-GUARD_SHARE: Final = 0.75  # of the margin that must lie between a send and the one a window later
 LATE_SECONDS: Final = 0.045  # a slot is given up when its moment passed by more
 
 
@@ -52,12 +49,12 @@ class SlotSupply:
     def __init__(self, spending: Spending, *, ledger: SlotBook, clock: Clock) -> None:
         """Nothing is taken yet."""
         self._spending, self._ledger, self._clock = spending, ledger, clock
-        self._most = spending.most
-        self._bucket = AsyncLimiter(spending.most, spending.span)
+        self._configured = spending.quota
         self._noted: dict[float, float] = {}  # slot → the send noted for it
         self._passing = asyncio.Lock()
         self._upcoming = self._end = -math.inf  # of the time whose slots are ours: its next slot, and its end
         self._dealt = self._last_due = self._not_before = -math.inf
+        self._given_up_to = -math.inf  # what is due by then was dealt at a pace that is too fast now
         self._taking = 0.0  # seconds that the ledger took for the last ones
 
     async def next(self) -> Slot:
@@ -69,23 +66,43 @@ class SlotSupply:
 
     async def _next_at(self) -> float:
         now, apart = self._clock.now(), self._spending.spacing()
-        most = max(1, round(TAKEN_SECONDS / apart))
         at = max(now + self._taking, self._upcoming)
-        if at >= self._end or at > now + SET_BACK_SECONDS + 2 * most * apart:
-            at = await self._take(now, most, apart)
-        self._upcoming, self._dealt = at + apart, at
+        if at >= self._end or at > now + SET_BACK_SECONDS + 2 * _taken_at_once(apart) * apart:
+            at = await self._take()
+        self._upcoming, self._dealt = at + self._spending.spacing(), at
         return at
 
-    async def _take(self, now: float, count: int, apart: float) -> float:
-        """Make a time's slots ours; the first of them. What nobody wants of them passes, as time does."""
-        begun = self._clock.monotonic()
-        not_before = now + max(2 * self._taking, self._not_before - begun)  # it takes as long now, and so will the mark
-        first = await self._ledger.reserve_slots(
-            self._spending.group, self._spending.operation, count=count, spacing=apart, not_before=not_before
-        )
-        self._taking = min(MOST_TAKING_SECONDS, self._clock.monotonic() - begun)
-        self._end = first + (count - 0.5) * apart
-        return first
+    async def _take(self) -> float:
+        """Make a time's slots ours; the first of them. What nobody wants of them passes, as time does.
+
+        Slots of a quota that was changed meanwhile pass as well: others are taken, at its pace.
+        """
+        while True:
+            begun, apart = self._clock.monotonic(), self._spending.spacing()
+            count = _taken_at_once(apart)
+            ahead = max(2 * self._taking, self._not_before - begun)  # it takes as long now, and so will the mark
+            granted = await self._ledger.reserve_slots(
+                self._spending.group,
+                self._spending.operation,
+                count=count,
+                spacing=apart,
+                not_before=self._clock.now() + ahead,
+            )
+            self._taking = min(MOST_TAKING_SECONDS, self._clock.monotonic() - begun)
+            rate = self._configured if granted.rate is None else granted.rate
+            if rate == self._spending.quota:
+                self._end = granted.first + (count - 0.5) * apart
+                return granted.first
+            self._go_by(rate)
+
+    def _go_by(self, rate: float) -> None:
+        """The quota is another now. After a faster pace nothing is sent until its last window has room again."""
+        apart = self._spending.spacing()
+        self._spending.change(rate)
+        room_in = self._spending.window(1.0) - (self._spending.most - 1) * apart
+        if room_in > 0:
+            self._given_up_to = self._last_due
+            self._not_before = max(self._not_before, self._last_due + room_in)
 
     def put_back(self, slot: Slot) -> None:
         """Nobody wants it: the next may have it, unless the pace has changed since."""
@@ -102,16 +119,18 @@ class SlotSupply:
         sends = self._spending.sends
         await self._clock.sleep(slot.due - self._clock.monotonic())
         async with self._passing:
-            if len(sends) >= self._most:
-                open_again = sends[-self._most] + self._spending.window(GUARD_SHARE)
+            if slot.due <= self._given_up_to:
+                return False
+            if len(sends) >= self._spending.most:
+                open_again = sends[-self._spending.most] + self._spending.guard
                 await self._clock.sleep(open_again - self._clock.monotonic())
             if self._clock.monotonic() - slot.due > LATE_SECONDS + self._spending.full_spacing:
                 return False
-            await self._bucket.acquire()
+            await self._spending.bucket.acquire()
             now = self._clock.monotonic()
             self._noted[slot.at] = now
             self._spending.note(now)
-            if len(self._noted) > 2 * self._most:  # sends that nobody reported
+            if len(self._noted) > 2 * self._spending.most:  # sends that nobody reported
                 self._noted = {at: when for at, when in self._noted.items() if when in sends}
             return True
 
@@ -125,8 +144,8 @@ class SlotSupply:
         if noted not in sends:
             return
         sends.remove(noted)
-        now = self._clock.monotonic()
-        if len(sends) >= self._most and sends[-self._most] > now - self._spending.span:
+        now, most = self._clock.monotonic(), self._spending.most
+        if len(sends) >= most and sends[-most] > now - self._spending.span:
             raise HeldBackError("the quota was used up before the connection stood")
         self._spending.note(now)
         asyncio.get_running_loop().call_soon(self._left, now)  # the system may let us wait before the write itself
@@ -139,3 +158,8 @@ class SlotSupply:
 
     async def close(self) -> None:
         """The ledger remembers what was granted."""
+
+
+def _taken_at_once(apart: float) -> int:
+    """How many slots so far apart are taken from the ledger at once."""
+    return max(1, round(TAKEN_SECONDS / apart))

@@ -15,14 +15,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from aiolimiter import AsyncLimiter
-
-from service.adapters.quota_dealing import DealtQuota, Spending, Waiting
+from service.adapters.quota_dealing import GUARD_SHARE, DealtQuota, Spending, Waiting
 from service.application.ports import Clock, HeldBackError, Lent, Slot, TokenBook, UnavailableError
 from service.application.telemetry import Telemetry
 from service.domain.quota import MARGIN
 
-GUARD_SHARE: Final = 0.75  # of the margin that lies between two uses of a token at least
 STRICT_SHARE: Final = 0.5  # less than this share of it, and the request is held back
 RENEW_SECONDS: Final = 0.5  # tokens are prolonged so often while they are used
 ASK_SECONDS: Final = 0.1  # between two asks for more
@@ -97,7 +94,6 @@ class TokenSupply:
         self._waiting = waiting
         self._spending, self._book, self._clock, self._telemetry = spending, book, clock, telemetry
         self._configured = spending.quota
-        self._go_by_the_quota()
         self._tokens: dict[int, _Token] = {}
         self._share = spending.most
         self._idle: list[tuple[float, int]] = []  # when it was to be free, and its number: may be behind what is known
@@ -107,13 +103,15 @@ class TokenSupply:
         self._wishes: deque[int] = deque(maxlen=WISHES)
         self._keeping: asyncio.Task[None] | None = None
 
-    def _go_by_the_quota(self) -> None:
-        """Space uses as the quota in force allows."""
-        spending = self._spending
-        self._period = spending.full_spacing * spending.most
-        self._gap = spending.window(GUARD_SHARE)
-        self._strict = spending.window(STRICT_SHARE)
-        self._bucket = AsyncLimiter(spending.most, spending.span)
+    @property
+    def _period(self) -> float:
+        """Seconds between two uses of a token, by the quota in force."""
+        return self._spending.full_spacing * self._spending.most
+
+    @property
+    def _strict(self) -> float:
+        """Seconds between two uses of a token at the very least."""
+        return self._spending.window(STRICT_SHARE)
 
     async def next(self) -> Slot:
         """The slot of the token that is free next; asks for more where that helps. Raises UnavailableError."""
@@ -172,16 +170,24 @@ class TokenSupply:
     async def ready(self, slot: Slot) -> bool:
         """Sleep to the slot's moment; False if its token is not ours any more."""
         await self._clock.sleep(slot.due - self._clock.monotonic())
-        await self._bucket.acquire()
-        token = self._slots.get(slot.at)
-        now = self._clock.monotonic()
-        if token is None or now >= token.until or now < token.wrote_at + self._strict:
+        token = self._usable(slot)
+        if token is not None:  # else the bucket would be emptied by those who may not send
+            token.dealt = self._clock.monotonic() + self._spending.span  # has come, and is not lost while it waits now
+            await self._spending.bucket.acquire()
+            token = self._usable(slot)
+        if token is None:
             self.put_back(slot)
             return False
-        token.use(now, self._period, self._gap)
+        now = self._clock.monotonic()
+        token.use(now, self._period, self._spending.guard)
         heapq.heappush(self._idle, (token.free_at, token.number))
         self._spending.note(now)
         return True
+
+    def _usable(self, slot: Slot) -> _Token | None:
+        """The slot's token, if a request may leave with it now."""
+        token, now = self._slots.get(slot.at), self._clock.monotonic()
+        return token if token and token.wrote_at + self._strict <= now < token.until else None
 
     def sent(self, slot: Slot) -> None:
         """The request leaves now: later than it was let through if its connection had to be made first.
@@ -200,7 +206,7 @@ class TokenSupply:
         """By now the request has left, or is about to."""
         now = self._clock.monotonic()
         token.wrote_at = now
-        token.free_at = max(token.free_at, now + self._gap)
+        token.free_at = max(token.free_at, now + self._spending.guard)
 
     async def close(self) -> None:
         """Return every token: others need not wait until their time is over."""
@@ -277,7 +283,6 @@ class TokenSupply:
         )
         if lent.rate != self._spending.quota:
             self._spending.change(lent.rate)
-            self._go_by_the_quota()
         self._take(lent, begun)
 
     def _take(self, lent: Lent, begun: float) -> None:

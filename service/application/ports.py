@@ -261,16 +261,23 @@ class Ledger(Protocol):
         ...
 
 
+class Granted(Value, frozen=True, kw_only=True):
+    """Slots that are ours now: the absolute time of the first (seconds since the epoch).
+
+    `rate` (requests/s) is what a person has changed the quota to; None: it is as configured.
+    """
+
+    first: float
+    rate: float | None = None
+
+
 class SlotBook(Protocol):
     """What the quota of one process alone needs of its ledger."""
 
     async def reserve_slots(
         self, quota_group: str, operation: str, *, count: int, spacing: float, not_before: float
-    ) -> float:
-        """Take `count` slots `spacing` seconds apart; the absolute time of the first (seconds since the epoch).
-
-        Raises UnavailableError.
-        """
+    ) -> Granted:
+        """Take `count` slots `spacing` seconds apart, and learn the rate in force. Raises UnavailableError."""
         ...
 
 

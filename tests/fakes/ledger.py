@@ -14,6 +14,7 @@ from service.application.ports import (
     ClaimRoom,
     CommandQuery,
     CommandStory,
+    Granted,
     LostClaimError,
     SessionEndedError,
     UnavailableError,
@@ -292,15 +293,16 @@ class FakeLedger(FakeInquiries):
 
     async def reserve_slots(
         self, quota_group: str, operation: str, *, count: int, spacing: float, not_before: float
-    ) -> float:
-        """Take `count` slots `spacing` seconds apart; the absolute time of the first."""
+    ) -> Granted:
+        """Take `count` slots `spacing` seconds apart; when they begin, and the rate in force."""
 
-        def work() -> float:
+        def work() -> Granted:
             first = max(self.durable.slots.get((quota_group, operation), not_before), not_before)
             if first > not_before + 5.0 + count * spacing:  # the wall clock was set back
                 first = not_before + 1.0
             self.durable.slots[quota_group, operation] = first + count * spacing
-            return first
+            changed = self.durable.rates.get((quota_group, operation))
+            return Granted(first=first, rate=None if changed is None else changed.rate)
 
         return await self._transaction("reserve_slots", work)
 

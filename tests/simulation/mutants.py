@@ -15,6 +15,7 @@ from service.application import settlement, takeover
 from service.application.execution import Execution
 from service.application.intake import Intake
 from service.application.outbox_relay import OutboxRelay
+from service.application.ports import Granted
 from service.application.settlement import Settlement
 from service.domain import order, settling, starting, superseding, taking_in
 from service.domain.command import CommandState, WaitCause
@@ -116,16 +117,17 @@ def _everything_is_ours() -> list[Seam]:
 def _slots_forgotten() -> list[Seam]:
     """The slots that were dealt die with the process."""
 
-    async def reserve_slots(self: Any, group: str, operation: str, **asked: Any) -> float:
+    async def reserve_slots(self: Any, group: str, operation: str, **asked: Any) -> Granted:
         own = self.__dict__.setdefault("_own_slots", {})
         count_, spacing, not_before = asked["count"], asked["spacing"], asked["not_before"]
 
-        def work() -> float:
+        def work() -> Granted:
             first = max(own.get((group, operation), not_before), not_before)
             own[group, operation] = first + count_ * spacing
-            return float(first)
+            return Granted(first=first)
 
-        return float(await self._transaction("reserve_slots", work))
+        granted: Granted = await self._transaction("reserve_slots", work)
+        return granted
 
     return [(FakeLedger, "reserve_slots", reserve_slots)]
 

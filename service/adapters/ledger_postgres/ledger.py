@@ -16,7 +16,7 @@ from service.adapters.ledger_sql.gate import Turns
 from service.adapters.ledger_sql.wakeups import Wakeups, touched_by
 from service.application.ports import Claim, ClaimRoom, CommandQuery, CommandStory, Lent
 from service.domain.command import Command, Plan, Session
-from service.domain.ledger_state import Act, Changes, Keys, Known, OutboxMessage
+from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage
 from service.domain.retention import Erasable
 
 
@@ -165,23 +165,6 @@ class PostgresLedger(PostgresInquiries):
             rate=rate,
             gap=gap,
         )
-
-    async def change_quota(
-        self, quota_group: str, operation: str, rate: float | None, *, actor: str, reason: str, now: float
-    ) -> None:
-        """Let an operation of a quota group go at another rate (requests/s; None: as configured), from now on.
-
-        Every process of the fleet goes by it within two seconds. Who changed it, when and why is kept.
-        """
-        act = Act(
-            at=now,
-            actor=actor,
-            kind="quota",
-            object=f"{quota_group}/{operation}",
-            reason=reason,
-            detail={"rate": rate},
-        )
-        await self._tokens.change(quota_group, operation, rate, act)
 
     async def unpublished(self, limit: int) -> Sequence[OutboxMessage]:
         """The oldest messages that Kafka has not acknowledged and that are this session's to send."""

@@ -7,20 +7,14 @@ from typing import Final
 
 from service.adapters.ledger_postgres.connection import Connection, Database, Transaction, only_row
 from service.adapters.ledger_postgres.sql import NOW
-from service.adapters.ledger_postgres.state import lock, write
+from service.adapters.ledger_postgres.state import lock
 from service.application.ports import Lent, LentToken
-from service.domain.ledger_state import Act, Changes
 from service.domain.quota import window
 from service.domain.quota_tokens import Ask, Counter, Token, Wish, cold, lend
 
 SELECT_NOW_AND_RATE: Final = f"""
 SELECT {NOW}, (SELECT rate FROM quota_rates WHERE quota_group = $1 AND operation = $2)
 """  # noqa: S608
-UPSERT_RATE: Final = """
-INSERT INTO quota_rates (quota_group, operation, rate, changed_at, actor, reason) VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (quota_group, operation) DO UPDATE
-SET rate = excluded.rate, changed_at = excluded.changed_at, actor = excluded.actor, reason = excluded.reason
-"""
 SELECT_TOKENS = """
 SELECT number, free_at, owner, until FROM quota_tokens WHERE quota_group = $1 AND operation = $2 ORDER BY number
 """
@@ -73,18 +67,6 @@ class Tokens:
             return Lent(tokens=tuple(mine), share=share, rate=in_force)
 
         return await self._database.transaction(work)
-
-    async def change(self, quota_group: str, operation: str, rate: float | None, act: Act) -> None:
-        """Another rate from now on, or the configured one again; the act is kept beside it."""
-
-        async def work(transaction: Transaction) -> None:
-            await lock(transaction, {f"quota:{quota_group}:{operation}"})
-            await transaction.connection.execute(
-                UPSERT_RATE, quota_group, operation, rate, act.at, act.actor, act.reason
-            )
-            await write(transaction.connection, [Changes(acts=(act,))], None)
-
-        await self._database.transaction(work)
 
 
 async def _load(

@@ -10,7 +10,7 @@ from service.adapters.ledger_sql import rows
 from service.adapters.ledger_sql.gate import START, Gate, RoomKey, Turns, page_of, place_of, room_key, take_in_turn
 from service.adapters.ledger_sqlite.sql import json_list
 from service.adapters.ledger_sqlite.state import SELECT_PLANS, is_open, load_bindings
-from service.application.ports import Claim, ClaimRoom, SessionEndedError
+from service.application.ports import Claim, ClaimRoom, Granted, SessionEndedError
 from service.domain.command import Command, CommandState, Session
 from service.domain.ledger_state import Hold, Known
 from service.domain.value import replace
@@ -106,6 +106,7 @@ WHERE live = 1 AND commands.state IN {rows.UNFINISHED}
     AND commands.account = g."key" AND commands.quota_group <> g.value
 """  # noqa: S608
 SET_OWNER = "UPDATE commands SET owner = ?, claims = claims + 1 WHERE id = ?"
+SELECT_RATE = "SELECT rate FROM quota_rates WHERE quota_group = ? AND operation = ?"
 SELECT_NEXT_SLOT = "SELECT next_at FROM quota_slots WHERE quota_group = ? AND operation = ?"
 UPSERT_NEXT_SLOT = """
 INSERT INTO quota_slots (quota_group, operation, next_at) VALUES (?, ?, ?)
@@ -266,11 +267,12 @@ def _is_under_way(connection: sqlite3.Connection, hold: Hold) -> bool:
 
 def reserve_slots(
     connection: sqlite3.Connection, quota_group: str, operation: str, *, count: int, spacing: float, not_before: float
-) -> float:
+) -> Granted:
     """The time of the first of `count` slots; the next free one is remembered for whoever asks next."""
     row = connection.execute(SELECT_NEXT_SLOT, (quota_group, operation)).fetchone()
     first = not_before if row is None else max(row[0], not_before)
     if first > not_before + CLOCK_STEP + count * spacing:
         first = not_before + COLD_START
     connection.execute(UPSERT_NEXT_SLOT, (quota_group, operation, first + count * spacing))
-    return first
+    changed = connection.execute(SELECT_RATE, (quota_group, operation)).fetchone()
+    return Granted(first=first, rate=None if changed is None else changed[0])

@@ -14,7 +14,7 @@ from service.adapters.ledger_sqlite import claims, erasing, file, listings, stat
 from service.adapters.ledger_sqlite.inquiries import SqliteInquiries
 from service.adapters.ledger_sqlite.thread import LedgerThread
 from service.adapters.ledger_sqlite.walks import read
-from service.application.ports import Claim, ClaimRoom, CommandQuery, CommandStory
+from service.application.ports import Claim, ClaimRoom, CommandQuery, CommandStory, Granted
 from service.domain.command import Command, Plan, Session
 from service.domain.ledger_state import Changes, Keys, Known, OutboxMessage
 from service.domain.retention import Erasable
@@ -97,8 +97,8 @@ class SqliteLedger(SqliteInquiries):
 
     async def reserve_slots(
         self, quota_group: str, operation: str, *, count: int, spacing: float, not_before: float
-    ) -> float:
-        """Take `count` slots `spacing` seconds apart; the absolute time of the first."""
+    ) -> Granted:
+        """Take `count` slots `spacing` seconds apart; when they begin, and the rate in force."""
         return await self._thread.run(
             lambda c: claims.reserve_slots(
                 c, quota_group, operation, count=count, spacing=spacing, not_before=not_before

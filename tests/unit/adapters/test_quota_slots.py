@@ -15,7 +15,9 @@ from service.adapters.quota_slots import SlotQuota
 from service.application.ports import Slot, UnavailableError
 from service.domain.account import Account
 from service.domain.command import Lane
-from service.domain.quota import MARGIN, spacing
+from service.domain.desk import DeskChanges, QuotaRate
+from service.domain.ledger_state import Changes, Keys
+from service.domain.quota import MARGIN, spacing, window
 from tests.builders import CREATE
 from tests.fakes.clock import VirtualClock
 from tests.fakes.ledger import FakeLedger
@@ -453,6 +455,109 @@ async def test_slow_quota_that_was_throttled_comes_back_too(
     assert utilisation(late, rate) >= 0.97
     assert most_in_a_window(crew.sends, 1.0 / rate) == 1
     await crew.stop()
+
+
+async def change(ledger: FakeLedger, rate: float | None) -> None:
+    """A person changes the quota of all these tests' accounts."""
+    changed = QuotaRate(
+        quota_group=ONE.group(), operation=CREATE, rate=rate, changed_at=0.0, actor="ann", reason="asked to"
+    )
+    await ledger.transact(Keys(), lambda _: Changes(desk=(DeskChanges(rates=(changed,)),)))
+
+
+RATES = [(20.0, 5.0), (5.0, 20.0), (20.0, 0.5), (0.5, 20.0), (20.0, 19.0), (2.5, 7.5), (0.4, 0.8), (3.0, 0.1)]
+
+
+@pytest.mark.parametrize(("old", "new"), RATES)
+async def test_changed_quota_is_gone_by_at_once_and_without_a_burst(
+    ledger: FakeLedger, clock: VirtualClock, old: float, new: float
+) -> None:
+    account = Account(name="one", vendor="tencent_ccc", quota_group="shared", quotas={"default": old})
+    crew = Crew(SlotQuota(ledger=ledger, clock=clock, telemetry=RecordingTelemetry()), clock, account)
+    crew.start(40)
+    await clock.advance(30.0)
+    await change(ledger, new)
+    changed = clock.monotonic()
+    await clock.advance(120.0)
+    await crew.stop()
+
+    (fewer, of_fewer), (more, of_more) = sorted((window(old), window(new)), key=lambda one: one[0] / one[1])
+    assert most_in_a_window(crew.sends, min(of_fewer, of_more)) <= more
+    begun = changed + (of_fewer + of_more if new < old else 0.0) + 0.5
+    most, seconds = window(new)
+    assert most_in_a_window([at for at in crew.sends if at >= begun], seconds) <= most
+    settled = [at for at in crew.sends if at >= changed + 2 * of_fewer + 5.0]
+    assert utilisation(settled, most / seconds) >= 0.97
+    assert fewer <= more
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_quota_changed_again_and_again_under_a_busy_loop_is_kept(
+    quota: SlotQuota, ledger: FakeLedger, clock: VirtualClock, seed: int
+) -> None:
+    chance = random.Random(seed)  # noqa: S311 - a seed makes it the same every time
+    clock.lateness = lambda: chance.random() * 0.02
+    crew = Crew(quota, clock)
+    crew.start(40)
+    for _ in range(20):
+        await change(ledger, chance.choice([None, 0.5, 2.0, 5.0, 12.0]))
+        await clock.advance(chance.random() * 4)
+    await crew.stop()
+    assert most_in_a_window(crew.sends) <= 20
+
+
+async def test_quota_lowered_pauses_no_longer_than_its_window_needs(
+    quota: SlotQuota, ledger: FakeLedger, clock: VirtualClock
+) -> None:
+    crew = Crew(quota, clock)
+    crew.start(40)
+    await clock.advance(10.0)
+    await change(ledger, 5.0)
+    await clock.advance(10.0)
+    await crew.stop()
+    assert max(after - before for before, after in pairwise(sorted(crew.sends))) <= 1.5
+    assert crew.given_up <= 5  # those that were dealt ahead
+
+
+async def test_quota_changed_back_is_as_configured(quota: SlotQuota, ledger: FakeLedger, clock: VirtualClock) -> None:
+    await change(ledger, 2.0)
+    crew = Crew(quota, clock)
+    crew.start(40)
+    await clock.advance(10.0)
+    assert utilisation(crew.sends, 2.0) >= 0.97
+    assert most_in_a_window(crew.sends) <= 2
+    await change(ledger, None)
+    await clock.advance(2.0)
+    begun = clock.monotonic()
+    await clock.advance(10.0)
+    assert utilisation([at for at in crew.sends if at >= begun], 20.0) >= 0.97
+    await crew.stop()
+
+
+async def test_changed_quota_is_shown(
+    quota: SlotQuota, ledger: FakeLedger, clock: VirtualClock, telemetry: RecordingTelemetry
+) -> None:
+    crew = Crew(quota, clock)
+    crew.start(3)
+    await clock.advance(2.0)
+    await change(ledger, 5.0)
+    await clock.advance(3.0)
+    await crew.stop()
+    assert telemetry.levels["quota_rate", (("operation", CREATE),)] == 5.0
+
+
+async def test_changed_quota_holds_after_a_restart(quota: SlotQuota, ledger: FakeLedger, clock: VirtualClock) -> None:
+    crew = Crew(quota, clock)
+    crew.start(40)
+    await clock.advance(5.0)
+    await crew.stop()
+    await change(ledger, 5.0)
+    again = Crew(SlotQuota(ledger=ledger.reopen(), clock=clock, telemetry=RecordingTelemetry()), clock)
+    again.start(40)
+    await clock.advance(10.0)
+    await again.stop()
+    assert most_in_a_window(again.sends) <= 5
+    assert most_in_a_window([*crew.sends, *again.sends]) <= 20
 
 
 async def test_throttling_slows_its_own_operation_only(quota: SlotQuota, clock: VirtualClock) -> None:

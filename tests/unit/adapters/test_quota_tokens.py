@@ -12,6 +12,7 @@ import pytest
 from service.adapters.quota_tokens import TokenQuota
 from service.application.ports import HeldBackError
 from service.domain.command import Lane
+from service.domain.quota import window
 from service.domain.quota_tokens import LEASE_SECONDS
 from tests.builders import CREATE
 from tests.fakes.clock import VirtualClock
@@ -174,6 +175,26 @@ async def test_a_quota_that_is_changed_is_gone_by_within_two_seconds(fleet: Flee
     since = [at for at in fleet.sends if at > changed]
     assert most_in_a_window(since) <= 5
     assert len(since) / 20 >= 4.5
+    assert most_in_a_window(fleet.sends) <= 20
+
+
+@pytest.mark.parametrize(("first", "then"), [(5.0, 20.0), (20.0, 0.5), (0.5, 5.0), (0.4, 0.8)])
+async def test_no_change_of_a_quota_makes_a_burst(fleet: Fleet, clock: VirtualClock, first: float, then: float) -> None:
+    fleet.shared.rates[ONE.group(), CREATE] = first
+    for _ in range(2):
+        fleet.join()
+    await clock.advance(20.0)
+    fleet.shared.rates[ONE.group(), CREATE] = then
+    await clock.advance(20.0)
+    changed = clock.monotonic()
+    await clock.advance(40.0)
+
+    (most, span), (_, other) = window(max(first, then)), window(min(first, then))
+    assert most_in_a_window(fleet.sends, min(span, other)) <= most
+    most, span = window(then)
+    since = [at for at in fleet.sends if at > changed]
+    assert most_in_a_window(since, span) <= most
+    assert len(since) * span / most / 40 >= 0.9
 
 
 async def test_request_whose_token_is_over_is_held_back(fleet: Fleet, clock: VirtualClock) -> None:

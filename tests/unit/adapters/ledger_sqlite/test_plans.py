@@ -65,6 +65,7 @@ def connection(request: pytest.FixtureRequest, path: Path) -> Iterator[sqlite3.C
         (claims.FREE_CLAIMED, ("commands_claimed",)),
         (claims.RELEASE_COMMANDS, ("commands_claimed",)),
         (claims.SELECT_NEXT_SLOT, ("PRIMARY KEY",)),
+        (claims.SELECT_RATE, ("PRIMARY KEY",)),
         (claims.REGROUP_COMMANDS, ("commands_live_of_subject",)),
         (claims.SELECT_STANDING, ("holds_standing",)),
         (claims.SELECT_PROBES, PROBES),
