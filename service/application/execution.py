@@ -357,7 +357,7 @@ class Execution:
             if reply.error_class is ErrorClass.THROTTLED:
                 self._quota.throttled(self._accounts[command.account], call.operation)
             return reply if operation.writes else _not_applied(reply)
-        return await operation.judge(command.wanted, reply.body, call)
+        return _traced(await operation.judge(command.wanted, reply.body, call), reply.request_id)
 
     async def _slot(self, run: _Run, operation: VendorOperation, call: Call) -> tuple[Slot, float]:
         """Wait for a slot, mark, and wait for its moment; a slot whose mark came late is given up for another."""
@@ -431,6 +431,13 @@ def _worn_out(command: Command) -> Failure:
         code=code,
         message="not done, and sent as often as allowed: the vendor never answered clearly",
     )
+
+
+def _traced(outcome: Outcome, request_id: str | None) -> Outcome:
+    """The outcome with the vendor's id of the request that led to it."""
+    if isinstance(outcome, Succeeded | Failure) and outcome.request_id is None:
+        return replace(outcome, request_id=request_id)
+    return outcome
 
 
 def _as_found(command: Command, outcome: Outcome) -> Outcome:

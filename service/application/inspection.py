@@ -238,7 +238,8 @@ class Inspection:
             for about, kind in _possible_ends(plan, steps)
         }
         acknowledged = await self._ledger.told(list(kinds))
-        return tuple((kinds[one], one, at) for one, at in acknowledged.items())
+        told = ((kinds[one], one, at) for one, at in acknowledged.items())
+        return tuple(sorted(told, key=lambda one: (one[2] is None, one[2] or 0.0, one[0])))
 
 
 UNFINISHED: Final = tuple(state.value for state in CommandState if not state.ended)

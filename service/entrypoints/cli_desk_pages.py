@@ -155,7 +155,7 @@ def _show_trace(trace: Mapping[str, Any]) -> None:
             "who acts": None if wait is None else wait["who_acts"],
             "expected end": None if wait is None else wait["expected_at"],
             "overtaken by": ", ".join(trace["overtaken_by"]),
-            "told": ", ".join(f"{one['type']} {one['published_at'] or 'not yet'}" for one in trace["told"]),
+            "told": "\n".join(f"{one['published_at'] or 'not yet':<24}  {one['type']}" for one in trace["told"]),
         }
     )
     show_rows(

@@ -37,6 +37,7 @@ PLAN_COLUMNS: Final = {
     "outcome": "why",
 }
 ATTEMPT_COLUMNS: Final = {
+    "epoch": "epoch",
     "number": "attempt",
     "call": "call",
     "marked_at": "marked",

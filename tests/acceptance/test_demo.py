@@ -1,17 +1,12 @@
 """`cordboard demo` as somebody tries it first: one command, no Java, tables within a minute."""
 
-import asyncio
 import os
-import re
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import aiohttp
 
 TABLES = (
     "What came in",
@@ -56,21 +51,3 @@ def test_the_demo_ends_well_within_a_minute_and_prints_its_tables(tmp_path: Path
     assert "Traceback" not in out + err
     assert "\x1b" not in out, "no colours in a pipe"
     assert list(tmp_path.glob("cordboard-demo-*")) == [], "it takes its folder away"
-
-
-async def test_a_demo_that_stays_answers_until_it_is_interrupted(tmp_path: Path) -> None:
-    with _demo(tmp_path, "--stay") as demo:
-        give_up = time.monotonic() + 60
-        while "Staying up" not in (tmp_path / "err").read_text():
-            assert demo.poll() is None, (tmp_path / "err").read_text()[-2000:]
-            assert time.monotonic() < give_up
-            await asyncio.sleep(0.1)
-        found = re.search(r"curl (http://127\.0\.0\.1:\d+)/metrics", (tmp_path / "out").read_text())
-        assert found is not None
-        async with aiohttp.ClientSession() as session:
-            for path in ("/readyz", "/metrics", "/v1/commands?state=in_doubt", "/v1/plans?state=failed"):
-                async with session.get(found[1] + path) as response:
-                    assert response.status == 200, path
-        demo.send_signal(signal.SIGINT)
-        assert demo.wait(20) in {0, 130}
-    assert "Traceback" not in (tmp_path / "err").read_text()

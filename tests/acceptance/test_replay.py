@@ -43,7 +43,11 @@ async def test_a_replay_started_twice_and_killed_in_the_middle_does_everything_o
     kafka: KafkaBroker, tmp_path: Path, capsys: pytest.CaptureFixture[str], record_property: Any, size: Size
 ) -> None:
     quotas = {"default": size.quota}
-    settings = {"accounts": {"acme_cn": {"quotas": quotas}}, "timing": {"read_lag_seconds": 0.5}}
+    settings = {
+        "accounts": {"acme_cn": {"quotas": quotas}},
+        "timing": {"connect_seconds": 1.0, "read_seconds": 3.0, "read_lag_seconds": 0.5},
+        "kafka": {"group_instance_id": "pod-0"},
+    }
     sandbox = {"quotas": {"tencent_ccc": quotas}}
     scene = Scene(kafka, tmp_path, tag=f".replay{size.failed}", settings=settings, sandbox_settings=sandbox)
     async with scene:
@@ -66,10 +70,9 @@ async def test_a_replay_started_twice_and_killed_in_the_middle_does_everything_o
         await scene.until(lambda: live.done() == len(live.sent), seconds=60, what="every live hire done")
         again = await scene.post("/v1/replays", _request("and again"))
         assert await scene.stop_worker(worker) == 0
-
-    _judge(scene, size, done)
+        _judge(scene, size, done)
+        waits = live.waits()
     assert again[0] == 404, "nothing that failed is left"
-    waits = live.waits()
     figures = {
         "replayed": size.failed,
         "live hires beside it": len(waits),
