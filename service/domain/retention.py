@@ -17,6 +17,8 @@ DAY: Final = 86_400.0  # seconds
 HISTORY_OF_A_PLAN: Final = 10
 """Rows of history erased at once for each plan that may go: a plan that waited for long for its approval has thousands,
 and goes piece by piece."""
+ITEMS_OF_A_REPLAY: Final = 10
+"""Rows of its plans erased at once for each replay that may go: it may have chosen thousands of them."""
 
 
 class Erasable(StrEnum):

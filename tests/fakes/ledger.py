@@ -36,7 +36,7 @@ from service.domain.ledger_state import (
 )
 from service.domain.outcome import Json
 from service.domain.replay import ItemState
-from service.domain.retention import HISTORY_OF_A_PLAN, Erasable
+from service.domain.retention import HISTORY_OF_A_PLAN, ITEMS_OF_A_REPLAY, Erasable
 from service.domain.value import replace
 from tests.fakes.durable import Durable, Identity
 from tests.fakes.gate import Gate
@@ -532,8 +532,9 @@ class FakeLedger(FakeInquiries):
         kept = self.durable
         ended = [r for r in kept.replays.values() if r.ended_at is not None and r.ended_at <= before]
         replays = [r.id for r in sorted(ended, key=lambda r: (r.ended_at, r.id))[:limit]]
-        items = [key for key in sorted(kept.items) if key[0] in replays][:limit]
-        gone = replays if len(items) < limit else []
+        most = limit * ITEMS_OF_A_REPLAY
+        items = [key for key in sorted(kept.items) if key[0] in replays][:most]
+        gone = replays if len(items) < most else []
         for key in items:
             del kept.items[key]
         for replay_id in gone:

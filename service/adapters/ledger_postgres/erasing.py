@@ -9,7 +9,7 @@ from service.adapters.ledger_postgres.claims import affected
 from service.adapters.ledger_postgres.connection import Connection, Transaction
 from service.adapters.ledger_postgres.state import lock
 from service.adapters.ledger_sql import rows
-from service.domain.retention import HISTORY_OF_A_PLAN, Erasable
+from service.domain.retention import HISTORY_OF_A_PLAN, ITEMS_OF_A_REPLAY, Erasable
 
 # OFFSET 0 has each row asked about by itself, through an index. Left to itself the planner would rather read whole
 # tables into a hash, for it cannot know that a batch is small.
@@ -116,5 +116,6 @@ async def _erase_the_rest(connection: Connection, plans: list[str]) -> int:
 async def _erase_replays(connection: Connection, before: float, limit: int) -> int:
     """Replays with their items, those first. While there are more of them, they alone."""
     replays = [row[0] for row in await connection.fetch(LOCK_ENDED_REPLAYS, before, limit)]
-    erased = affected(await connection.execute(DELETE_ITEMS, replays, limit))
-    return erased if erased == limit else erased + affected(await connection.execute(DELETE_REPLAYS, replays))
+    most = limit * ITEMS_OF_A_REPLAY
+    erased = affected(await connection.execute(DELETE_ITEMS, replays, most))
+    return erased if erased == most else erased + affected(await connection.execute(DELETE_REPLAYS, replays))

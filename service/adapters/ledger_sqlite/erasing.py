@@ -8,7 +8,7 @@ from typing import Final
 
 from service.adapters.ledger_sql import rows
 from service.adapters.ledger_sqlite.sql import json_list
-from service.domain.retention import HISTORY_OF_A_PLAN, Erasable
+from service.domain.retention import HISTORY_OF_A_PLAN, ITEMS_OF_A_REPLAY, Erasable
 
 SELECT_ENDED_PLANS = f"""
 SELECT id FROM plans INDEXED BY plans_ended
@@ -129,5 +129,6 @@ def _erase_plans(connection: sqlite3.Connection, before: float, limit: int) -> i
 def _erase_replays(connection: sqlite3.Connection, before: float, limit: int) -> int:
     """Replays with their items, those first. While there are more of them, they alone."""
     replays = json_list(row[0] for row in connection.execute(SELECT_ENDED_REPLAYS, (before, limit)))
-    erased = connection.execute(DELETE_ITEMS, (replays, limit)).rowcount
-    return erased if erased == limit else erased + connection.execute(DELETE_REPLAYS, (replays,)).rowcount
+    most = limit * ITEMS_OF_A_REPLAY
+    erased = connection.execute(DELETE_ITEMS, (replays, most)).rowcount
+    return erased if erased == most else erased + connection.execute(DELETE_REPLAYS, (replays,)).rowcount

@@ -301,7 +301,7 @@ async def test_a_large_replay_goes_piece_by_piece(ledger: DeskLedger) -> None:
     ended = make_replay(state=ReplayState.FINISHED, ended_at=NOW)
     await put_desk(ledger, replays=[ended], items=[make_item(number) for number in range(1, 25)])
 
-    batches = [await ledger.erase(Erasable.REPLAYS, before=NOW, limit=10) for _ in range(4)]
+    batches = [await ledger.erase(Erasable.REPLAYS, before=NOW, limit=1) for _ in range(4)]
 
     assert batches == [10, 10, 4 + 1, 0]
 
