@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 import orjson
 
-from service.application.asking import Answer, Asked, Declined, Done, Trouble, act
+from service.application.asking import Answer, Asked, Declined, Done, Trouble, act, answered
 from service.application.inspection import DeskLedger
 from service.application.ports import Clock, CommandQuery
 from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going
@@ -167,6 +167,10 @@ class Replays:
         self, asked: Asked, selection: Selection, *, rate: float | None = None, expected: int | None = None
     ) -> Answer:
         """Freeze the selection and let the workers begin it; `expected` is the size that the preview told."""
+        given = await answered(self._ledger, asked, self._clock.now())
+        return await self._made(asked, selection, rate, expected) if given is None else given
+
+    async def _made(self, asked: Asked, selection: Selection, rate: float | None, expected: int | None) -> Answer:
         chosen = await self._choose(selection)
         if isinstance(chosen, Declined):
             return chosen
