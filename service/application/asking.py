@@ -85,7 +85,7 @@ async def answered(ledger: Ledger, asked: Asked, now: float) -> Answer | None:
     """
     if asked.key is None:
         return None
-    answer = await act(ledger, asked, Keys(), now, lambda draft, known: _NEW)
+    answer = await act(ledger, asked, Keys(), now, lambda *_: _NEW)
     return None if answer is _NEW else answer
 
 

@@ -227,7 +227,7 @@ class Desk:
             return UNFINISHED_WORK
         self._tell("forget", asked)
         done = Done(about={"subject": subject, "erased": dict(erased)})
-        return await act(self._ledger, asked, Keys(), self._clock.now(), lambda draft, known: done)
+        return await act(self._ledger, asked, Keys(), self._clock.now(), lambda *_: done)
 
     async def _knows(self, subject: str) -> bool:
         bound: list[bool] = []
