@@ -25,7 +25,9 @@ MOST_PLANS: Final = 20
 """Plans of one explanation, newest first; what came earlier is only counted."""
 MOST_STEPS: Final = 50
 QUEUED: Final = frozenset({CommandState.PENDING.value, CommandState.IN_FLIGHT.value})
-COMING: Final = frozenset({WaitCause.EARLIER_STEP.value, WaitCause.EARLIER_WORK.value, WaitCause.RETRY.value})
+COMING: Final = frozenset(
+    cause.value for cause in (WaitCause.EARLIER_STEP, WaitCause.EARLIER_WORK, WaitCause.RETRY, WaitCause.QUARANTINE)
+)
 
 
 class DeskLedger(Ledger, Inquiries, Protocol):
