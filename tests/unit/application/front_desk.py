@@ -172,6 +172,10 @@ class FrontDesk:
         await self.runner.run_once()
         return str(done(answer)["id"])
 
+    async def begin(self) -> int:
+        """One round of the runner, over the ledger as it is now; how many plans were begun or refused."""
+        return await self.runner.run_once()
+
     def forget_contents(self) -> None:
         """Events lose their data, as when their time is over."""
         kept = self.ledger.durable
