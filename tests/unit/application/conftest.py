@@ -11,8 +11,8 @@ from service.domain.command import Session
 from tests.fakes.clock import VirtualClock
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.telemetry import RecordingTelemetry
+from tests.front_desk import FrontDesk
 from tests.unit.application.bench import Bench
-from tests.unit.application.front_desk import FrontDesk
 from tests.unit.application.house import House, World
 
 

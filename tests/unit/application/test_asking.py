@@ -21,7 +21,7 @@ from service.domain.draft import Draft
 from service.domain.ledger_state import Act, Keys, Known
 from tests.builders import NOW
 from tests.fakes.ledger import FakeLedger
-from tests.unit.application.front_desk import asked
+from tests.front_desk import asked
 
 DECLINED = Declined(Trouble.CONFLICT, "not now")
 

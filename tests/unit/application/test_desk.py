@@ -19,7 +19,7 @@ from service.domain.value import replace
 from tests.builders import HIRED, NOW, PURCHASED, make_account, make_inbound, make_intake_policy
 from tests.fakes.kafka import FakePublisher
 from tests.fakes.telemetry import RecordingTelemetry
-from tests.unit.application.front_desk import BAD_KEY, DONE, LOST, FrontDesk, asked, declined, done, hire
+from tests.front_desk import BAD_KEY, DONE, LOST, FrontDesk, asked, declined, done, hire
 
 AGENT = "agent:workday/E1"
 CREATE = "tencent_ccc.CreateExtension"

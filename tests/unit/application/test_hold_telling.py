@@ -7,8 +7,8 @@ import asyncio
 from service.application.rounds import Stopping
 from service.domain.command import CommandState
 from service.domain.holding import Scope
+from tests.front_desk import BAD_KEY, DONE, WRONG, FrontDesk, asked, done, hire
 from tests.unit.application.bench import as_another_owners
-from tests.unit.application.front_desk import BAD_KEY, DONE, WRONG, FrontDesk, asked, done, hire
 
 
 async def held(front: FrontDesk, **scope: str) -> str:

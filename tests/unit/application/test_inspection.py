@@ -27,8 +27,8 @@ from tests.builders import (
 )
 from tests.fakes.kafka import FakePublisher
 from tests.fakes.telemetry import RecordingTelemetry
+from tests.front_desk import BAD_KEY, DONE, FULL, LOST, WRONG, FrontDesk, asked, done, hire
 from tests.unit.application.bench import as_another_owners
-from tests.unit.application.front_desk import BAD_KEY, DONE, FULL, LOST, WRONG, FrontDesk, asked, done, hire
 
 CREATE = "tencent_ccc.CreateExtension"
 FETCH = "tencent_ccc.DescribeExtension"

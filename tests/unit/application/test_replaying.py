@@ -32,8 +32,8 @@ from tests.builders import (
 )
 from tests.fakes.clock import VirtualClock
 from tests.fakes.telemetry import RecordingTelemetry
+from tests.front_desk import FULL, WRONG, FrontDesk, asked, declined, done, hire
 from tests.unit.application.events import POLICY, hired
-from tests.unit.application.front_desk import FULL, WRONG, FrontDesk, asked, declined, done, hire
 from tests.unit.application.house import CREATE, House
 
 T = TypeVar("T")

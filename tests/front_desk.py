@@ -118,7 +118,7 @@ class FrontDesk:
     async def _take(self, batch: Sequence[ReadRecord]) -> None:
         keys, now = keys_of(batch, self.policy), self.clock.now()
         await self.ledger.transact(keys, lambda known: take_in(known, batch, self.policy, now))
-        await self.clock.advance(1.0)
+        self.clock.stall(1.0)
 
     async def settle(self, event_id: str, step: str, outcome: Outcome, *, run: int = 0) -> None:
         """Send a step of an event's plan and settle the answer, as execution does; a second passes."""
@@ -151,7 +151,7 @@ class FrontDesk:
             return draft.changes()
 
         await self.ledger.transact(keys, decide)
-        await self.clock.advance(1.0)
+        self.clock.stall(1.0)
 
     async def fail(self, *numbers: int, failure: Failure = FULL, **data: Any) -> list[str]:
         """Hire these agents, each of which fails; the ids of their plans."""
