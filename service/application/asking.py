@@ -78,6 +78,20 @@ async def act(ledger: Ledger, asked: Asked, keys: Keys, now: float, decide: Call
     return answer[0]
 
 
+async def answered(ledger: Ledger, asked: Asked, now: float) -> Answer | None:
+    """What the caller's key was answered before; None if nothing was, or there is no key.
+
+    For acts that look around before they decide: what they did themselves must not decline them the second time.
+    """
+    if asked.key is None:
+        return None
+    answer = await act(ledger, asked, Keys(), now, lambda *_: _NEW)
+    return None if answer is _NEW else answer
+
+
+_NEW: Final = Declined(Trouble.NOT_FOUND, "nothing was answered under this key")
+
+
 def _note(draft: Draft, asked: Asked, done: Done) -> None:
     key = asked.answer_key
     if key is not None:

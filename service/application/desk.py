@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from service.application.asking import Answer, Asked, Declined, Done, Trouble, act
+from service.application.asking import Answer, Asked, Declined, Done, Trouble, act, answered
 from service.application.inquiry import EventQuery
 from service.application.inspection import DeskLedger
 from service.application.ports import Clock
@@ -211,7 +211,14 @@ class Desk:
         return Done(about={"id": letter_id})
 
     async def forget(self, asked: Asked, subject: str) -> Answer:
-        """Erase what is known of the person behind a subject, but for surrogate ids."""
+        """Erase what is known of the person behind a subject, but for surrogate ids.
+
+        It is answered under its key in a transaction of its own: whoever asks again after a crash in between is told of
+        rows that have nothing left to erase.
+        """
+        given = await answered(self._ledger, asked, self._clock.now())
+        if given is not None:
+            return given
         if not await self._knows(subject):
             return Declined(Trouble.NOT_FOUND, "nothing is known of this subject")
         kept = Act(at=self._clock.now(), actor=asked.actor, kind="forget", object=subject, reason=asked.reason)
@@ -219,7 +226,8 @@ class Desk:
         if erased is None:
             return UNFINISHED_WORK
         self._tell("forget", asked)
-        return Done(about={"subject": subject, "erased": dict(erased)})
+        done = Done(about={"subject": subject, "erased": dict(erased)})
+        return await act(self._ledger, asked, Keys(), self._clock.now(), lambda *_: done)
 
     async def _knows(self, subject: str) -> bool:
         bound: list[bool] = []

@@ -17,7 +17,7 @@ from service.domain.blueprint import Step
 from service.domain.command import Command, CommandState, Lane, Plan, PlanState, WaitCause
 from service.domain.explaining import Explanation, PlanTrace, Wait, overtaken_by, wait_of
 from service.domain.forecast import seconds_until_empty, usable_rate
-from service.domain.idempotency_key import message_id
+from service.domain.idempotency_key import message_id, plan_id
 from service.domain.ledger_state import Changes, Hold, Keys, Known, StoredEvent
 from service.domain.value import Value
 
@@ -25,7 +25,9 @@ MOST_PLANS: Final = 20
 """Plans of one explanation, newest first; what came earlier is only counted."""
 MOST_STEPS: Final = 50
 QUEUED: Final = frozenset({CommandState.PENDING.value, CommandState.IN_FLIGHT.value})
-COMING: Final = frozenset({WaitCause.EARLIER_STEP.value, WaitCause.EARLIER_WORK.value, WaitCause.RETRY.value})
+COMING: Final = frozenset(
+    cause.value for cause in (WaitCause.EARLIER_STEP, WaitCause.EARLIER_WORK, WaitCause.RETRY, WaitCause.QUARANTINE)
+)
 
 
 class DeskLedger(Ledger, Inquiries, Protocol):
@@ -166,21 +168,24 @@ class Inspection:
             return ({} if story is None else {story.plan.id: story.plan}), [], []
         if about.startswith("plan_"):
             return _by_id(await self._ledger.plans(CommandQuery(plan_id=about, limit=1))), [], []
-        if ":" in about:
-            return await self._about_name(about)
-        events = list(await self._ledger.events(EventQuery(id=about, limit=MOST_PLANS)))
+        found = await self._about_name(about) if ":" in about else None
+        return found if found is not None and any(found) else await self._about_event(about)
+
+    async def _about_event(self, event_id: str) -> tuple[dict[str, Plan], list[StoredEvent], list[Binding]]:
+        """Events of this id, whoever sent them, and the plan of each, whatever subject it is about by now."""
+        events = list(await self._ledger.events(EventQuery(id=event_id, limit=MOST_PLANS)))
         plans: dict[str, Plan] = {}
         for event in events:
-            found = await self._ledger.plans(CommandQuery(subject=event.subject, limit=200))
-            plans |= _by_id(p for p in found if (p.event_source, p.event_id) == (event.source, event.id))
+            query = CommandQuery(plan_id=plan_id(event.source, event.id), limit=1)
+            plans |= _by_id(await self._ledger.plans(query))
         return plans, events, []
 
     async def _about_name(self, name: str) -> tuple[dict[str, Plan], list[StoredEvent], list[Binding]]:
         """What a subject, or a resource, stands for."""
         plans = _by_id(await self._ledger.plans(CommandQuery(subject=name, limit=200)))
         commands = await self._ledger.commands(CommandQuery(resource=name, limit=200))
-        for plan_id in {command.plan_id for command in commands} - plans.keys():
-            plans |= _by_id(await self._ledger.plans(CommandQuery(plan_id=plan_id, limit=1)))
+        for one in {command.plan_id for command in commands} - plans.keys():
+            plans |= _by_id(await self._ledger.plans(CommandQuery(plan_id=one, limit=1)))
         bindings: list[Binding] = []
 
         def look(known: Known) -> Changes:
@@ -210,8 +215,8 @@ class Inspection:
         others = _by_id(await self._ledger.plans(CommandQuery(subject=plan.subject, limit=200)))
         for resource in {step.resource for step in steps}:
             on_it = await self._ledger.commands(CommandQuery(resource=resource, states=UNFINISHED, limit=200))
-            for plan_id in {command.plan_id for command in on_it} - others.keys():
-                others |= _by_id(await self._ledger.plans(CommandQuery(plan_id=plan_id, limit=1)))
+            for one in {command.plan_id for command in on_it} - others.keys():
+                others |= _by_id(await self._ledger.plans(CommandQuery(plan_id=one, limit=1)))
         others.pop(plan.id, None)
         return list(others.values())
 

@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 import orjson
 
-from service.application.asking import Answer, Asked, Declined, Done, Trouble, act
+from service.application.asking import Answer, Asked, Declined, Done, Trouble, act, answered
 from service.application.inspection import DeskLedger
 from service.application.ports import Clock, CommandQuery
 from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going
@@ -149,7 +149,7 @@ class Replays:
         refused[Why.UNKNOWN] += len(chosen.unknown)
         eligible = [v for v in verdicts.values() if isinstance(v, Eligible)]
         calls = self._calls(eligible)
-        best, worst = self._seconds(calls, len(eligible), rate)
+        best, worst = await self._seconds(calls, len(eligible), rate)
         unknown = [_sample(one, "", Refused(why=Why.UNKNOWN)) for one in chosen.unknown]
         judged = [_sample(plan.id, plan.subject, verdicts[plan.id]) for plan in chosen.plans]
         return Preview(
@@ -157,7 +157,7 @@ class Replays:
             eligible=len(eligible),
             refused={why: number for why, number in refused.items() if number},
             parked=chosen.parked,
-            calls={operation: number for (_, operation), number in sorted(calls.items())},
+            calls=_by_operation(calls),
             seconds_at_best=best,
             seconds_at_worst=worst,
             samples=tuple((judged + unknown)[:SAMPLE]),
@@ -167,6 +167,10 @@ class Replays:
         self, asked: Asked, selection: Selection, *, rate: float | None = None, expected: int | None = None
     ) -> Answer:
         """Freeze the selection and let the workers begin it; `expected` is the size that the preview told."""
+        given = await answered(self._ledger, asked, self._clock.now())
+        return await self._made(asked, selection, rate, expected) if given is None else given
+
+    async def _made(self, asked: Asked, selection: Selection, rate: float | None, expected: int | None) -> Answer:
         chosen = await self._choose(selection)
         if isinstance(chosen, Declined):
             return chosen
@@ -321,10 +325,20 @@ class Replays:
                     calls[verdict.account, look] += 1
         return calls
 
-    def _seconds(self, calls: Mapping[tuple[str, str], int], eligible: int, rate: float | None) -> tuple[float, float]:
-        best = worst = 0.0 if rate is None else max(0, eligible - 1) / rate
+    async def _seconds(
+        self, calls: Mapping[tuple[str, str], int], eligible: int, rate: float | None
+    ) -> tuple[float, float]:
+        """How long it takes at best and at worst, by the quotas as they stand now; accounts of a group share one."""
+        changed = {(one.quota_group, one.operation): one.rate for one in await self._ledger.rates()}
+        together: Counter[tuple[str, str]] = Counter()
+        rates: dict[tuple[str, str], float] = {}
         for (account, operation), number in calls.items():
-            usable = usable_rate(self._accounts[account].rate(operation))
+            key = (self._accounts[account].group(), operation)
+            together[key] += number
+            rates[key] = changed.get(key) or self._accounts[account].rate(operation)
+        best = worst = 0.0 if rate is None else max(0, eligible - 1) / rate
+        for key, number in together.items():
+            usable = usable_rate(rates[key])
             best = max(best, number / usable)
             worst = max(worst, number / sure_rate(usable, Lane.REPLAY))
         return best, worst
@@ -490,6 +504,13 @@ async def _context(ledger: DeskLedger, plans: Sequence[Plan], policy: PlanningPo
         subjects |= mine
         resources |= theirs
     return _Context(events, Keys(plans=ids, subjects=frozenset(subjects), resources=frozenset(resources)))
+
+
+def _by_operation(calls: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    together: Counter[str] = Counter()
+    for (_, operation), number in sorted(calls.items()):
+        together[operation] += number
+    return dict(together)
 
 
 def _in_order(plans: Iterable[Plan]) -> tuple[Plan, ...]:

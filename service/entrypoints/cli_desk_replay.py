@@ -99,7 +99,7 @@ def _show_preview(preview: Mapping[str, Any], output: Output) -> None:
 
 
 def _watched(server: Server, replay_id: str, output: Output) -> ExitCode:
-    """Watch until nothing of it is under way; 4 if some failed again or were refused, 1 if all did."""
+    """Watch until nothing of it is under way; 4 if some failed again, 1 if all did. What was refused is no failure."""
     from rich.console import Console  # noqa: PLC0415 - not needed without a bar
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -122,6 +122,8 @@ class Server:
 
 def _document(response: HTTPResponse) -> dict[str, Any]:
     body = response.read(MAX_ANSWER_BYTES)
+    if response.length and len(body) < MAX_ANSWER_BYTES:
+        raise IncompleteRead(body, response.length)  # read() itself says nothing about a reply that was cut off
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:

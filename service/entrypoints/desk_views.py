@@ -68,13 +68,17 @@ def event_view(event: StoredEvent, *, personal: bool = False) -> models.StoredEv
         offset=event.offset,
         received_at=moment(event.received_at),
         arrival=event.arrival,
-        data=dict(event.data) if personal else masked(event.data),
+        data=masked(event.data, personal=personal),
     )
 
 
-def masked(data: Mapping[str, Json]) -> dict[str, Any]:
-    """The data with everything masked that could say something about a person; of a URL only where it leads."""
-    shown = {name: value if name in SHOWN_EVENT else MASK for name, value in data.items() if name != "callback_url"}
+def masked(data: Mapping[str, Json], *, personal: bool = False) -> dict[str, Any]:
+    """The data with everything masked that could say something about a person, unless it was asked for.
+
+    Of a URL only where it leads, whoever asks: its path and query may carry a key.
+    """
+    known = {name: value for name, value in data.items() if name != "callback_url"}
+    shown = {name: value if personal or name in SHOWN_EVENT else MASK for name, value in known.items()}
     return shown | {name: host for name, host in wanted_view(data).items() if name == "callback_host"}
 
 
@@ -180,7 +184,7 @@ def _wait_view(wait: Wait) -> models.Wait:
 
 
 def _binding_view(binding: Binding, *, personal: bool) -> models.Binding:
-    applied = None if binding.applied is None else dict(binding.applied) if personal else masked(binding.applied)
+    applied = None if binding.applied is None else masked(binding.applied, personal=personal)
     return models.Binding(
         subject=binding.subject,
         resource=binding.resource,

@@ -47,8 +47,13 @@ async def failures(api: Api, request: web.Request) -> models.FailureGroups:
     """What is failing, since when, how many."""
     asked = {name: values[0] for name, values in given(request).items()}
     groups = await api.process.office.inspection.failures()
-    shown = [group for group in groups if all(getattr(group, name) == value for name, value in asked.items())]
+    shown = [group for group in groups if all(_matches(getattr(group, name), name, asked[name]) for name in asked)]
     return models.FailureGroups(items=[desk_views.failure_group_view(group) for group in shown])
+
+
+def _matches(value: str, name: str, wanted: str) -> bool:
+    """A code may be given by its beginning, as in listings and replays."""
+    return value.startswith(wanted[:-1]) if name == "code" and wanted.endswith("*") else value == wanted
 
 
 async def events(api: Api, request: web.Request) -> api_models.Page[models.StoredEvent]:
@@ -173,7 +178,7 @@ ROUTES: Final = (
             Parameter(name="account"),
             Parameter(name="operation"),
             Parameter(name="error_class", choices=tuple(ErrorClass)),
-            Parameter(name="code"),
+            Parameter(name="code", about="may end in *"),
         ),
     ),
     Route(

@@ -11,6 +11,7 @@ from service.domain.command import Session
 from tests.fakes.clock import VirtualClock
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.telemetry import RecordingTelemetry
+from tests.front_desk import FrontDesk
 from tests.unit.application.bench import Bench
 from tests.unit.application.house import House, World
 
@@ -39,6 +40,11 @@ async def session(ledger: FakeLedger, clock: VirtualClock) -> Session:
 @pytest.fixture
 def bench(clock: VirtualClock, telemetry: RecordingTelemetry, ledger: FakeLedger, session: Session) -> Bench:
     return Bench(clock, telemetry, ledger, session)
+
+
+@pytest.fixture
+def front(clock: VirtualClock, telemetry: RecordingTelemetry) -> FrontDesk:
+    return FrontDesk(clock, telemetry)
 
 
 @pytest.fixture
