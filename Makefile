@@ -26,6 +26,9 @@ PIP_AUDIT := pip-audit==2.10.1
 
 # $(call step,what it checks,command): says what runs, and how long it took
 step = @printf '\n== %s\n' '$(1)'; SECONDS=0; $(2); printf '== done in %d s\n' "$$SECONDS"
+# tests that share nothing run beside each other; those that watch the clock of a whole process run alone
+BESIDE := --numprocesses auto
+
 # $(call tests,pytest arguments): no test found is a failure that says so
 tests = { code=0; $(PYTEST) --durations=10 $(1) || code=$$?; \
 	if ((code == 5)); then echo 'No test ran: the selection "$(1)" is empty, and an empty run proves nothing.' >&2; fi; \
@@ -61,8 +64,9 @@ check: check-format check-lint check-types check-imports check-contracts check-l
 
 .PHONY: test
 test: check kafka-jars postgres-server ## check, then conformance, simulation, integration and acceptance on a real Kafka and PostgreSQL, within 15 minutes
-	$(call step,conformance and simulation and integration and acceptance tests on a real Kafka and PostgreSQL,\
-		$(call tests,tests/conformance tests/simulation tests/integration tests/acceptance -m "not long"))
+	$(call step,conformance and simulation on all cores,$(call tests,tests/conformance tests/simulation -m "not long" $(BESIDE)))
+	$(call step,integration and acceptance tests on a real Kafka and PostgreSQL,\
+		$(call tests,tests/integration tests/acceptance -m "not long"))
 	@printf '\nmake test: all green\n'
 
 .PHONY: test-long
@@ -91,7 +95,7 @@ check-locks: install
 check-secrets: install
 	$(call step,secrets: none in any file,$(BIN)/python -m tests.checks.secret_scan)
 check-unit: install
-	$(call step,unit and schema tests,$(call tests,tests/unit tests/schemas -q))
+	$(call step,unit and schema tests,$(call tests,tests/unit tests/schemas -q $(BESIDE)))
 
 # --- dependencies -------------------------------------------------------------------------------------------------
 

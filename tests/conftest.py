@@ -1,5 +1,6 @@
 """Fixtures that every test folder may ask for."""
 
+import os
 import signal
 from collections.abc import Generator, Iterator
 from typing import Protocol
@@ -31,6 +32,7 @@ def pytest_configure() -> None:
 
     Fixtures are torn down, and no server or worker outlives a run that was ended.
     """
+    os.environ.pop("COLUMNS", None)  # what is printed goes to a pipe, whoever runs us
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
 
