@@ -26,6 +26,9 @@ NOT_SETTINGS: Final = ("CORDBOARD_CONFIG", "CORDBOARD_FAILPOINT", "CORDBOARD_SER
 """Names that are no settings: the command line's own, a test's failpoints, and what Kubernetes tells pods of a Service
 `cordboard`."""
 
+TOKEN: Final = "CORDBOARD_TOKEN"  # noqa: S105 - a name
+"""What the command line shows a server to be let in; alone, so that a misspelt setting is still noticed."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class SettingsFault:
@@ -117,7 +120,7 @@ def read_environment(model: type[BaseSettings], environ: Mapping[str, str]) -> t
     ours = {
         name: value
         for name, value in environ.items()
-        if name.upper().startswith(PREFIX) and not name.upper().startswith(NOT_SETTINGS)
+        if name.upper().startswith(PREFIX) and not name.upper().startswith(NOT_SETTINGS) and name != TOKEN
     }
     faults = [
         SettingsFault(name, f"names no setting; the first part is one of {', '.join(model.model_fields)}")

@@ -39,8 +39,7 @@ def settings_or_exit(config: Path | None, *, needs_accounts: bool = False) -> Se
     from service.adapters.logs import register_secret  # noqa: PLC0415 - heavy, and not needed for --help
     from service.settings import Faults, SettingsFault, load_settings  # noqa: PLC0415
 
-    environ = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
-    loaded = load_settings(config, environ)
+    loaded = load_settings(config, os.environ)
     if isinstance(loaded, Faults):
         raise _broken(loaded)
     for secret in loaded.secrets():
