@@ -72,6 +72,7 @@ EVENT_COLUMNS: Final = {
     "partition": "part.",
     "offset": "offset",
 }
+WAITED: Final = ("in the queue", "for the quota", "at the vendor")
 ACT_COLUMNS: Final = {"at": "at", "actor": "who", "kind": "what", "object": "to", "reason": "why", "detail": "detail"}
 
 
@@ -162,10 +163,16 @@ def _show_trace(trace: Mapping[str, Any]) -> None:
         [step | {"outcome": outcome_cell(step)} for step in trace["steps"]], COMMAND_COLUMNS, Output.TABLE, empty=""
     )
     for step in trace["steps"]:
+        console().print(f"\n{step['step']}: {_time_spent(step)}")
         if step["attempts_made"]:
-            console().print(f"\n{step['step']}: {step['id']}")
             show_rows(step["attempts_made"], ATTEMPT_COLUMNS, Output.TABLE)
         show_rows(step["history"], HISTORY_COLUMNS, Output.TABLE)
+
+
+def _time_spent(step: Mapping[str, Any]) -> str:
+    """Where a command's time went."""
+    parts = ("queue", "quota", "vendor")
+    return ", ".join(f"{step[f'{part}_seconds']:.3f} s {word}" for part, word in zip(parts, WAITED, strict=True))
 
 
 def holds(server: Server, output: Output, *, released: bool) -> ExitCode:
