@@ -353,7 +353,7 @@ def events(
 def list_letters(
     *,
     topic: Annotated[str | None, typer.Option("--topic")] = None,
-    why: Annotated[str | None, typer.Option("--why", help="As missing_field, not_json, id_reused.")] = None,
+    why: Annotated[str | None, typer.Option("--why", help="As invalid_field, not_json, id_reused.")] = None,
     state: Annotated[str | None, typer.Option("--state", help="open, resubmitted or discarded.")] = None,
     since: SinceOption = None,
     until: UntilOption = None,
