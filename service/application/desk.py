@@ -177,7 +177,7 @@ class Desk:
             return Done(about={"id": letter.id, "plan_id": plan})
 
         wanted = replace(keys, desk=DeskKeys(letters=frozenset({letter.place})))
-        return await self._act("resubmit", asked, wanted, decide)
+        return await self._act(LetterState.RESUBMITTED.value, asked, wanted, decide)
 
     async def _close(self, asked: Asked, letter_id: str, state: LetterState) -> Answer:
         place = place_of(letter_id)

@@ -35,6 +35,8 @@ from service.domain.value import Value, field, replace
 
 Decide = Callable[[Draft, Known], Answer]
 
+PLANNING: Final = "planning"
+"""What failures are called that have no operation: their plans failed as they arrived."""
 MOST_ITEMS: Final = 20_000
 """Plans of one replay: chosen in one transaction."""
 PAGE: Final = 1000
@@ -276,11 +278,12 @@ class Replays:
         """Failed plans that match, and how many of them were left out as they failed again."""
         plans: list[Plan] = []
         parked, after = 0, None
+        unplanned = selection.operation == PLANNING
         while len(plans) <= MOST_ITEMS:
             query = CommandQuery(
                 states=(PlanState.FAILED.value,),
                 account=selection.account,
-                operation=selection.operation,
+                operation=None if unplanned else selection.operation,
                 subject=selection.subject,
                 error_class=selection.error_class,
                 code=selection.code,
@@ -290,9 +293,9 @@ class Replays:
                 limit=PAGE,
             )
             page = await self._ledger.plans(query)
-            apart = 0 if selection.again else sum(is_parked(plan) for plan in page)
-            parked += apart
-            plans += [plan for plan in page if selection.again or not is_parked(plan)]
+            matching = [plan for plan in page if not (unplanned and plan.planned)]
+            parked += 0 if selection.again else sum(is_parked(plan) for plan in matching)
+            plans += [plan for plan in matching if selection.again or not is_parked(plan)]
             if len(page) < PAGE:
                 break
             after = page[-1].id

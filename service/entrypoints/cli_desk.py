@@ -300,9 +300,9 @@ def quota(
     """List quotas, or change one while the service runs: all processes go by it within two seconds."""
     from service.entrypoints import cli_desk_pages as pages
 
-    if account is None:
+    if account is None and rate is None and not configured:
         raise _served(url, token_file, config, lambda server: pages.quotas(server, output))
-    if operation is None or reason is None or (rate is None) == (not configured):
+    if account is None or operation is None or reason is None or (rate is None) == (not configured):
         raise stop("a change needs ACCOUNT OPERATION, --rate N or --configured, and --reason", ExitCode.USAGE)
     wanted = {"account": account, "operation": operation, "rate": rate, "reason": reason}
     act = pages.Wanted("/v1/quotas", wanted)

@@ -569,7 +569,7 @@ async def personal_work(front: FrontDesk) -> dict[str, str]:
     await front.fail(2, **person)
     await front.take(hire(3, **person), hire(4, **person, account="nobody"))
     await front.settle("hire-3", "extension", LOST)
-    url = "https://canary:canary@pbx.example.com/canary?key=canary"
+    url = "https://canary:FAKE-canary@pbx.example.com/canary?key=canary"
     await front.take(make_inbound(PURCHASED, "buy-1", data={"callback_url": url}))
     letter_id = await letter(front)
     replay_id = await front.replay(front.plan("hire-2").id)

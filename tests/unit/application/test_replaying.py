@@ -135,6 +135,14 @@ async def test_every_filter_narrows_the_choice(front: FrontDesk, selection: Sele
     assert [sample.id for sample in found.samples] == [front.plan("hire-2").id]
 
 
+async def test_planning_chooses_what_failed_as_it_arrived(front: FrontDesk) -> None:
+    await front.fail(1)
+    await front.take(hire(2, account="nobody"))
+    found = await front.replays.preview(Selection(operation="planning"))
+    assert isinstance(found, Preview)
+    assert (found.size, found.refused) == (1, {Why.STILL_FAILING: 1})
+
+
 async def test_times_are_those_of_the_failure(front: FrontDesk) -> None:
     await front.fail(1)
     since = front.clock.now()
