@@ -1,11 +1,13 @@
 """Fixtures that every test folder may ask for."""
 
+import logging
 import os
 import signal
 from collections.abc import Generator, Iterator
 from typing import Protocol
 
 import pytest
+import structlog
 
 from tests.kafka.broker import KafkaBroker
 from tests.kafka.topics import TopicMaker
@@ -54,6 +56,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         if report.failed and server is not None and item.get_closest_marker(marker):
             report.sections.append((heading, server.log_tail()))
     return report
+
+
+@pytest.fixture(autouse=True)
+def _logging_stays_as_it_was() -> Iterator[None]:
+    """A command that runs in this process sets logging up for itself; the next test must not hear of it."""
+    root, kafka_log = logging.getLogger(), logging.getLogger("aiokafka")
+    before = (root.handlers[:], root.level, kafka_log.level)
+    yield
+    root.handlers[:], level, kafka_level = before
+    root.setLevel(level)
+    kafka_log.setLevel(kafka_level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
