@@ -27,7 +27,8 @@ PIP_AUDIT := pip-audit==2.10.1
 # $(call step,what it checks,command): says what runs, and how long it took
 step = @printf '\n== %s\n' '$(1)'; SECONDS=0; $(2); printf '== done in %d s\n' "$$SECONDS"
 # tests that share nothing run beside each other; those that watch the clock of a whole process run alone
-BESIDE := --numprocesses auto
+BESIDE := --numprocesses auto --dist loadfile
+UNHURRIED := $(addprefix tests/acceptance/,test_bad_input.py test_demo.py test_erasing.py test_failpoints.py test_links.py test_runbook.py)
 
 # $(call tests,pytest arguments): no test found is a failure that says so
 tests = { code=0; $(PYTEST) --durations=10 $(1) || code=$$?; \
@@ -64,9 +65,10 @@ check: check-format check-lint check-types check-imports check-contracts check-l
 
 .PHONY: test
 test: check kafka-jars postgres-server ## check, then conformance, simulation, integration and acceptance on a real Kafka and PostgreSQL, within 15 minutes
-	$(call step,conformance and simulation on all cores,$(call tests,tests/conformance tests/simulation -m "not long" $(BESIDE)))
-	$(call step,integration and acceptance tests on a real Kafka and PostgreSQL,\
-		$(call tests,tests/integration tests/acceptance -m "not long"))
+	$(call step,conformance and simulation and integration and some acceptance tests on a real Kafka and PostgreSQL beside each other,\
+		$(call tests,tests/conformance tests/simulation tests/integration $(UNHURRIED) -m "not long" $(BESIDE)))
+	$(call step,acceptance tests that watch the clock one by one,\
+		$(call tests,tests/acceptance $(UNHURRIED:%=--ignore=%) -m "not long"))
 	@printf '\nmake test: all green\n'
 
 .PHONY: test-long
