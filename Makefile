@@ -27,7 +27,7 @@ PIP_AUDIT := pip-audit==2.10.1
 # $(call step,what it checks,command): says what runs, and how long it took
 step = @printf '\n== %s\n' '$(1)'; SECONDS=0; $(2); printf '== done in %d s\n' "$$SECONDS"
 # tests that share nothing run beside each other; those that watch the clock of a whole process run alone
-BESIDE := --numprocesses auto --dist loadfile
+BESIDE := --numprocesses auto --dist loadfile --no-loadscope-reorder
 UNHURRIED := $(addprefix tests/acceptance/,test_bad_input.py test_demo.py test_erasing.py test_failpoints.py test_links.py test_runbook.py)
 
 # $(call tests,pytest arguments): no test found is a failure that says so
@@ -64,15 +64,15 @@ check: check-format check-lint check-types check-imports check-contracts check-l
 	@printf '\nmake check: all green\n'
 
 .PHONY: test
-test: check kafka-jars postgres-server ## check, then conformance, simulation, integration and acceptance on a real Kafka and PostgreSQL, within 15 minutes
-	$(call step,conformance and simulation and integration and some acceptance tests on a real Kafka and PostgreSQL beside each other,\
-		$(call tests,tests/conformance tests/simulation tests/integration $(UNHURRIED) -m "not long" $(BESIDE)))
+test: check kafka-jars postgres-server prometheus-server ## check, then conformance, simulation, integration, chart and acceptance on real servers, within 15 minutes
+	$(call step,whatever needs no machine for itself,\
+		$(call tests,$(UNHURRIED) tests/simulation tests/integration tests/conformance tests/chart -m "not long" $(BESIDE)))
 	$(call step,acceptance tests that watch the clock one by one,\
 		$(call tests,tests/acceptance $(UNHURRIED:%=--ignore=%) -m "not long"))
 	@printf '\nmake test: all green\n'
 
 .PHONY: test-long
-test-long: install kafka-jars postgres-server ## the sizes that do not fit into `make test`, within 60 minutes
+test-long: install kafka-jars postgres-server prometheus-server ## the sizes that do not fit into `make test`, within 60 minutes
 	$(call step,long tests on a real Kafka and PostgreSQL,$(call tests,tests -m long))
 
 .PHONY: bench
@@ -97,7 +97,7 @@ check-locks: install
 check-secrets: install
 	$(call step,secrets: none in any file,$(BIN)/python -m tests.checks.secret_scan)
 check-unit: install
-	$(call step,unit and schema tests,$(call tests,tests/unit tests/schemas -q $(BESIDE)))
+	$(call step,unit and schema and chart tests,$(call tests,tests/unit tests/schemas tests/chart -q -m "not prometheus" $(BESIDE)))
 
 # --- dependencies -------------------------------------------------------------------------------------------------
 
@@ -166,6 +166,10 @@ $(BENCH_JAVA)/.complete: tests/benchmarks/java/pom.xml tests/benchmarks/java/Par
 .PHONY: postgres-server
 postgres-server:
 	@.ci/need postgres
+
+.PHONY: prometheus-server
+prometheus-server:
+	@.ci/need prometheus
 
 .PHONY: clean
 clean: ## remove .venv, .cache and what tools left behind

@@ -158,7 +158,8 @@ def _headers_written() -> Document:
     return {
         "type": "object",
         "properties": {"content-type": {"type": "string", "const": STRUCTURED_CONTENT_TYPE}}
-        | _texts({f"ce_{name}": _attribute(name) for name in written}),
+        | _texts({f"ce_{name}": _attribute(name) for name in written})
+        | _texts({"traceparent": "W3C trace context, as the attribute."}),
         "required": ["content-type", *(f"ce_{name}" for name in written if name not in optional)],
     }
 

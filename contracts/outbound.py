@@ -350,7 +350,12 @@ class OutboundEvent:
         return orjson.dumps({**self.attributes(), "data": orjson.Fragment(self.data.model_dump_json())})
 
     def kafka_headers(self) -> list[tuple[str, bytes]]:
-        """Return the record's headers: its content type, and every attribute again, to filter by without parsing."""
+        """Return the record's headers: its content type, and every attribute again, to filter by without parsing.
+
+        The trace context also stands where tracing libraries look for it.
+        """
         attributes = {name: value for name, value in self.attributes().items() if name != "datacontenttype"}
         headers = [(f"ce_{name}", value.encode()) for name, value in attributes.items()]
+        if self.traceparent is not None:
+            headers.append(("traceparent", self.traceparent.encode()))
         return [("content-type", STRUCTURED_CONTENT_TYPE.encode()), *headers]

@@ -23,6 +23,7 @@ from service.adapters.kafka_publisher import KafkaPublisher
 from service.adapters.kafka_topics import KafkaTopicTimes
 from service.adapters.ledger_postgres.ledger import PostgresLedger
 from service.adapters.ledger_sqlite.ledger import SqliteLedger
+from service.adapters.ledger_timing import timing
 from service.adapters.logs import register_secret
 from service.adapters.metrics import MeteredTelemetry
 from service.adapters.quota_dealing import DealtQuota
@@ -30,7 +31,6 @@ from service.adapters.quota_slots import SlotQuota
 from service.adapters.quota_tokens import TokenQuota
 from service.adapters.system_clock import SystemClock, SystemRandomness
 from service.application.desk import Desk
-from service.application.ends import show_quarantines
 from service.application.execution import Execution
 from service.application.hold_telling import HoldTelling
 from service.application.inspection import DeskLedger, Inspection
@@ -45,6 +45,7 @@ from service.application.session_keeper import SessionKeeper
 from service.application.settlement import Settlement
 from service.application.takeover import take_over
 from service.application.telemetry import Telemetry
+from service.application.tracing import Tracer
 from service.domain.account import Account
 from service.domain.taking_in import IntakePolicy
 from service.settings import Settings
@@ -97,7 +98,8 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
     (afterwards nothing of it is open: it may be tried again), MigrationError when its schema is not for this program.
     """
     async with AsyncExitStack() as opened:
-        site = _Site(settings, telemetry, SystemClock(), Failpoints.of(os.environ), opened)
+        tracer = await _open_traces(settings, telemetry, opened)
+        site = _Site(settings, telemetry, SystemClock(), Failpoints.of(os.environ), opened, tracer)
         ledger = await _open_ledger(site)
         clients = await _open_vendors(site)
         keeper = await _open_session(site, ledger, clients)
@@ -117,9 +119,10 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
                 telemetry=telemetry,
                 policy=settings.intake_policy(),
                 brake=settings.brake_policy(),
+                tracer=tracer,
             ),
             execution=_execution(site, ledger, keeper, clients, quota, reader),
-            relay=OutboxRelay(ledger=ledger, publisher=publisher, clock=site.clock, telemetry=telemetry),
+            relay=OutboxRelay(ledger=ledger, publisher=publisher, clock=site.clock, telemetry=telemetry, tracer=tracer),
             keeper=keeper,
             retention=_retention(site, ledger),
             replaying=ReplayRunner(
@@ -159,7 +162,7 @@ class Window:
 async def open_window(settings: Settings, telemetry: MeteredTelemetry) -> AsyncIterator[Window]:
     """Open the ledger alone: no session, no Kafka, no vendor. Raises as `open_workplace`."""
     clock = SystemClock()
-    ledger = await open_ledger(settings)
+    ledger = timing(await open_ledger(settings), telemetry)
     try:
         telemetry.health("ledger", ready=True)
         yield Window(
@@ -203,6 +206,28 @@ class _Site:
     clock: Clock
     points: Failpoints
     opened: AsyncExitStack
+    tracer: Tracer | None
+
+
+def _own_name(settings: Settings) -> str:
+    """What this process is known by in the ledger and in traces."""
+    return settings.kafka.group_instance_id or f"{socket.gethostname()}:{os.getpid()}"
+
+
+async def _open_traces(settings: Settings, telemetry: MeteredTelemetry, opened: AsyncExitStack) -> Tracer | None:
+    """Who takes spans; nobody, and nothing of it is even loaded, unless the settings name a collector."""
+    if settings.traces.otlp_endpoint is None:
+        return None
+    from service.adapters.traces import open_otlp_tracer  # noqa: PLC0415 - an extra, and not free to load
+
+    tracer = open_otlp_tracer(
+        settings.traces.otlp_endpoint,
+        sample_ratio=settings.traces.sample_ratio,
+        telemetry=telemetry,
+        instance=_own_name(settings),
+    )
+    opened.push_async_callback(tracer.close)
+    return tracer
 
 
 async def open_ledger(settings: Settings) -> OpenLedger:
@@ -226,12 +251,13 @@ async def _open_ledger(site: _Site) -> OpenLedger:
     else:
         site.points.within(ledger, lend_tokens="slots")
     site.points.within(ledger, release="release", mark_published="published")
+    timing(ledger, site.telemetry)
+    site.telemetry.level("ready_objective_seconds", site.settings.objectives.hired_to_ready_seconds)
     site.telemetry.health("ledger", ready=True)
     accounts = site.settings.accounts
     moved = await ledger.regroup({name: account.group() for name, account in accounts.items()})
     if moved:
         site.telemetry.log("info", "commands pay to their account's present quota group", commands=moved)
-    await show_quarantines(site.telemetry, ledger, accounts)
     return ledger
 
 
@@ -239,7 +265,7 @@ async def _open_session(site: _Site, ledger: OpenLedger, clients: Mapping[str, V
     """This process's session; what ended ones left in flight is put in doubt, now and whenever one ends."""
     keeper = SessionKeeper(
         ledger=ledger,
-        owner=site.settings.kafka.group_instance_id or f"{socket.gethostname()}:{os.getpid()}",
+        owner=_own_name(site.settings),
         seconds=site.settings.session_seconds,
         clock=site.clock,
         telemetry=site.telemetry,
@@ -250,6 +276,7 @@ async def _open_session(site: _Site, ledger: OpenLedger, clients: Mapping[str, V
             telemetry=site.telemetry,
             policy=site.settings.settling_policy(),
             rules={name: op.when_unclear for client in clients.values() for name, op in client.operations.items()},
+            tracer=site.tracer,
         ),
     )
     site.opened.push_async_callback(keeper.close)
@@ -272,7 +299,12 @@ def _open_quota(
     quota = _quota(site, ledger)
     site.opened.push_async_callback(quota.close)
     reader = BatchingPresentReader(
-        quota=quota, accounts=settings.accounts, clients=clients, clock=site.clock, telemetry=site.telemetry
+        quota=quota,
+        accounts=settings.accounts,
+        clients=clients,
+        clock=site.clock,
+        telemetry=site.telemetry,
+        tracer=site.tracer,
     )
     site.opened.push_async_callback(reader.close)
     return quota, reader
@@ -325,6 +357,7 @@ def _execution(  # noqa: PLR0917 - what execution is made of, each of its own ty
         randomness=SystemRandomness(),
         telemetry=site.telemetry,
         policy=policy,
+        tracer=site.tracer,
     )
     return Execution(
         ledger=ledger,
@@ -337,6 +370,7 @@ def _execution(  # noqa: PLR0917 - what execution is made of, each of its own ty
         clock=site.clock,
         telemetry=site.telemetry,
         policy=policy,
+        tracer=site.tracer,
     )
 
 

@@ -57,12 +57,14 @@ from service.settings_sections import (
     KafkaSettings,
     LimitsSettings,
     LogSettings,
+    ObjectiveSettings,
     QuarantineSettings,
     QuotaSettings,
     RetentionSettings,
     RetriesSettings,
     TimingSettings,
     TopicSettings,
+    TraceSettings,
     WatchdogSettings,
 )
 from service.vendors.http_exchange import ExchangeLimits
@@ -132,6 +134,7 @@ class Settings(BaseSettings):
     defaults: dict[str, TopicSettings] = Field(default_factory=dict, description="by topic: what its events leave out")
     accounts: dict[AccountName, AnyAccount] = Field(default_factory=dict, description="vendor accounts by name")
     limits: LimitsSettings = Field(default=LimitsSettings(), description="sizes")
+    objectives: ObjectiveSettings = Field(default=ObjectiveSettings(), description="what is promised, and measured by")
     timing: TimingSettings = Field(default=TimingSettings(), description="times in seconds")
     retries: RetriesSettings = Field(default=RetriesSettings(), description="what is tried again by itself")
     quarantine: QuarantineSettings = Field(default=QuarantineSettings(), description="when an account is left alone")
@@ -139,6 +142,7 @@ class Settings(BaseSettings):
     brake: BrakeSettings = Field(default=BrakeSettings(), description="when a topic's bad records pause it")
     retention: RetentionSettings = Field(default=RetentionSettings(), description="how long what is over is kept")
     watchdog: WatchdogSettings = Field(default=WatchdogSettings(), description="when `/livez` fails")
+    traces: TraceSettings = Field(default=TraceSettings(), description="spans, for whom one slow event matters")
     log: LogSettings = Field(default=LogSettings(), description="log lines, as JSON")
 
     @classmethod
@@ -206,6 +210,7 @@ class Settings(BaseSettings):
         return SettlingPolicy(
             approval_poll_seconds=timing.approval_poll_seconds,
             read_lag_seconds=timing.read_lag_seconds,
+            hired_to_ready_seconds=self.objectives.hired_to_ready_seconds,
             absent_gap_seconds=timing.connect_seconds + timing.read_seconds + timing.read_lag_seconds,
             quarantine=QuarantinePolicy(
                 run=sick.run, probe_seconds=sick.probe_seconds, longest_probe_seconds=sick.longest_probe_seconds

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -184,6 +186,14 @@ class TimingSettings(Section):
     read_lag_seconds: float = Field(default=5.0, ge=0, le=600, description="until a vendor's reads show what it did")
 
 
+class ObjectiveSettings(Section):
+    """What the service promises its owner; it is measured by, and alerts are made of it."""
+
+    hired_to_ready_seconds: float = Field(
+        default=300.0, gt=0, le=604_800, description="from a hire, or its effective date, until the extension is ready"
+    )
+
+
 class RetrySettings(Section):
     """Exponential backoff with full jitter, for one class of failures; it ends by count or by age."""
 
@@ -270,6 +280,40 @@ class WatchdogSettings(Section):
     stalled_seconds: float = Field(
         default=120.0, ge=10, description="a partition stands still although records wait and the broker answers"
     )
+
+
+def _is_importable(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # a package that it would be in
+        return False
+
+
+def _collector(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or parts.query:
+        raise ValueError("must be http(s)://host:port, without user, password or query")
+    return url.rstrip("/")
+
+
+class TraceSettings(Section):
+    """Traces, sent by OTLP over HTTP; they carry no personal data."""
+
+    otlp_endpoint: Annotated[str, AfterValidator(_collector)] | None = Field(
+        default=None,
+        description="the collector, such as http://127.0.0.1:4318 (`/v1/traces` is added); unset: there are no traces. "
+        "Needs the extra `traces`",
+    )
+    sample_ratio: float = Field(
+        default=1.0, ge=0, le=1, description="share of the traces that begin here; else who began one decides"
+    )
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_installed(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None and not _is_importable("opentelemetry.exporter.otlp.proto.http"):
+            raise ValueError("needs the extra `traces`: pip install 'cordboard[traces]'")
+        return endpoint
 
 
 class LogSettings(Section):

@@ -22,10 +22,12 @@ class _Server(Protocol):
 
 _KAFKA = pytest.StashKey[_Server]()
 _POSTGRES = pytest.StashKey[_Server]()
+_PROMETHEUS = pytest.StashKey[_Server]()
 # of each marker: the fixtures that earn it, the heading of the server's log in a report, where the server is put
 _SERVERS = {
     "kafka": ({"kafka", "own_kafka"}, "Kafka broker log", _KAFKA),
     "postgres": ({"postgres", "own_postgres"}, "PostgreSQL log", _POSTGRES),
+    "prometheus": ({"prometheus", "promtool"}, "Prometheus log", _PROMETHEUS),
 }
 
 

@@ -21,6 +21,10 @@ BUCKETS: Final[Mapping[str, Sequence[float]]] = {
     "vendor_request_seconds": (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 35),
     "quota_wait_seconds": (0.01, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300, 1800, 7200),
     "intake_batch_seconds": (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+    "stage_seconds": (0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600),
+    "hired_to_ready_seconds": (1, 5, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 4 * 3600, 24 * 3600),
+    "ledger_seconds": (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+    "loop_lag_seconds": (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
     "command_age_seconds": (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600, 7 * 24 * 3600),
 }
 """Upper bounds in seconds: a vendor's answer, a queue at 20 requests/s, a transaction, a number's review of days."""
@@ -84,14 +88,12 @@ class MeteredTelemetry:
         """How every part is, by name."""
         return dict(self._board)
 
-    def show_commands(self, counts: Mapping[tuple[str, str], int]) -> None:
-        """Set the `commands` gauge from the ledger's counts; what is no longer there goes."""
-        gauge = self._metrics["commands"]
-        gauge.clear()
-        self._children = {key: child for key, child in self._children.items() if key[0] != "commands"}
-        for (operation, state), number in counts.items():
-            if operation != "plan":  # ended plans are counted by `plans_ended_total`
-                self.level("commands", number, operation=operation, state=state)
+    def show(self, metric: catalogue.Gauge, figures: Mapping[tuple[str, ...], float]) -> None:
+        """Set a gauge for all its label values; what is not named goes."""
+        self._metrics[metric].clear()
+        self._children = {key: child for key, child in self._children.items() if key[0] != metric}
+        for values, figure in figures.items():
+            self.level(metric, figure, **dict(zip(ENTRIES[metric].labels, values, strict=True)))
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All figures as text, and their content type, in the form that an `Accept` header asks for."""

@@ -152,6 +152,7 @@ class DealtQuota:
         """Wait in the lane until a slot lies within the lead time; take it."""
         desk = self._desk(account, operation)
         slot = await desk.wait(account.name, lane, since)
+        self._telemetry.count("slots_granted_total", operation=operation, lane=lane)
         if desk.spending.rate() != desk.told_rate:
             self._tell_rate(operation)
         return slot

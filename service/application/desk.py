@@ -21,7 +21,7 @@ from service.domain.dead_letter import DeadLetter, LetterPlace, LetterState, pla
 from service.domain.desk import DeskChanges, DeskKeys, QuotaRate
 from service.domain.draft import Draft
 from service.domain.holding import Scope, hold_back, let_go
-from service.domain.ledger_state import Act, Changes, HoldKind, Keys, Known
+from service.domain.ledger_state import Act, Changes, Keys, Known
 from service.domain.outcome import Json
 from service.domain.record_reading import Defect, Ignored, Record, Understood, read_record
 from service.domain.settling_by_hand import Word, settle_by_hand
@@ -84,8 +84,6 @@ class Desk:
             account = self._accounts.get(hold.account or "")
             vendor = None if account is None else account.vendor
             let_go(draft, hold, actor=asked.actor, reason=asked.reason, vendor=vendor)
-            if hold.kind is HoldKind.QUARANTINE:
-                self._telemetry.level("quarantined", 0, account=hold.account or "", operation=hold.operation or "all")
             return Done(about={"id": hold_id})
 
         return await self._act("release", asked, keys, decide)

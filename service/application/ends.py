@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
-from service.application.ports import Ledger
 from service.application.telemetry import Telemetry
-from service.domain.command import PlanState
-from service.domain.ledger_state import Changes, Hold, HoldKind, Keys, Known
+from service.domain.command import CommandState, Plan, PlanState
+from service.domain.ledger_state import Changes, Hold, HoldKind
+from service.domain.outcome import ErrorClass, Failure
 
+HIRED: Final = "hr.agent.hired.v1"
 WHOLE_ACCOUNT: Final = "all"
 """The label `operation` of a quarantine that stops everything of its account."""
 
@@ -23,14 +23,61 @@ def count_ends(telemetry: Telemetry, changes: Changes) -> None:
             telemetry.count(
                 "commands_ended_total",
                 operation=command.operation,
+                account=command.account,
                 state=command.state,
                 result=command.result or "",
+                error_class=_class_of(command.failure) if command.state is CommandState.FAILED else "",
             )
+            for stage, seconds in (
+                ("queue", command.queue_seconds),
+                ("quota", command.quota_seconds),
+                ("vendor", command.vendor_seconds),
+            ):
+                telemetry.observe("stage_seconds", max(0.0, seconds), operation=command.operation, stage=stage)
             age = (command.ended_at or command.created_at) - command.created_at
             telemetry.observe("command_age_seconds", max(0.0, age), operation=command.operation)
     for plan in changes.plans:
         if plan.state is not PlanState.OPEN:
-            telemetry.count("plans_ended_total", state=plan.state)
+            telemetry.count(
+                "plans_ended_total", account=plan.account or "", state=plan.state, error_class=_class_of(plan.failure)
+            )
+
+
+def _class_of(failure: Failure | None) -> str:
+    return "" if failure is None else failure.error_class.value
+
+
+NOT_OURS: Final = frozenset(
+    {
+        ErrorClass.PERMANENT,
+        ErrorClass.CONFLICT,
+        ErrorClass.CAPACITY,
+        ErrorClass.INCOMPLETE,
+        ErrorClass.UNSUPPORTED,
+    }
+)
+"""What no service can mend by being faster: such a hire counts for no objective."""
+
+
+def count_hires(telemetry: Telemetry, changes: Changes, objective: float) -> None:
+    """Measure how long hires took that are ready now; count those in time, late, failed, and refused for good.
+
+    `objective`: within how many seconds an agent shall be ready.
+    """
+    for plan in changes.plans:
+        if plan.event_type == HIRED and plan.state is not PlanState.OPEN:
+            took = max(0.0, (plan.ended_at or plan.created_at) - (plan.effective_at or plan.created_at))
+            account = plan.account or ""
+            if plan.state is PlanState.COMPLETED:
+                telemetry.observe("hired_to_ready_seconds", took, account=account)
+            telemetry.count("hires_total", account=account, outcome=_in_time(plan, took, objective))
+
+
+def _in_time(plan: Plan, took: float, objective: float) -> str:
+    if plan.state is PlanState.COMPLETED:
+        return "in_time" if took <= objective else "late"
+    refused = plan.failure is not None and plan.failure.error_class in NOT_OURS
+    return "refused" if refused else "failed"
 
 
 def tell_quarantines(telemetry: Telemetry, changes: Changes, advice: str) -> None:
@@ -43,7 +90,6 @@ def tell_quarantines(telemetry: Telemetry, changes: Changes, advice: str) -> Non
         if hold.kind is not HoldKind.QUARANTINE:
             continue
         if hold.released_at is not None:
-            _show(telemetry, hold)
             telemetry.log(
                 "info",
                 "an account has recovered",
@@ -52,7 +98,6 @@ def tell_quarantines(telemetry: Telemetry, changes: Changes, advice: str) -> Non
                 after_seconds=round(hold.released_at - hold.created_at),
             )
         elif hold.created_at in begun:
-            _show(telemetry, hold)
             telemetry.count("quarantines_total", account=hold.account or "", operation=_operation(hold))
             telemetry.log(
                 "error",
@@ -62,25 +107,6 @@ def tell_quarantines(telemetry: Telemetry, changes: Changes, advice: str) -> Non
                 reason=hold.reason,
                 what_to_do=f"{advice.removesuffix(', then replay')}; {BY_ITSELF}",
             )
-
-
-async def show_quarantines(telemetry: Telemetry, ledger: Ledger, accounts: Iterable[str]) -> None:
-    """Set the gauge for quarantines that an earlier process began: they outlive it."""
-    standing: list[Hold] = []
-
-    def look(known: Known) -> Changes:
-        standing[:] = known.holds
-        return Changes()
-
-    await ledger.transact(Keys(accounts=frozenset(accounts)), look)
-    for hold in standing:
-        if hold.kind is HoldKind.QUARANTINE:
-            _show(telemetry, hold)
-
-
-def _show(telemetry: Telemetry, hold: Hold) -> None:
-    value = 1 if hold.released_at is None else 0
-    telemetry.level("quarantined", value, account=hold.account or "", operation=_operation(hold))
 
 
 def _operation(hold: Hold) -> str:

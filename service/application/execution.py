@@ -31,6 +31,7 @@ from service.application.ports import (
 )
 from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going, rest
 from service.application.telemetry import Telemetry
+from service.application.tracing import Tracer, of_command
 from service.domain.account import Account
 from service.domain.command import Command, CommandState, Lane
 from service.domain.outcome import (
@@ -39,6 +40,7 @@ from service.domain.outcome import (
     ErrorClass,
     Failure,
     Outcome,
+    Reply,
     Result,
     Seen,
     StillUnknown,
@@ -79,13 +81,15 @@ class Execution:
         telemetry: Telemetry,
         policy: SettlingPolicy,
         gather_seconds: float = 0.02,
+        tracer: Tracer | None = None,
     ) -> None:
-        """Everything it needs, as ports.
+        """Everything it needs, as ports; without a tracer there are no traces.
 
         Between two claims as much time passes as they are worth, at most `gather_seconds` for each process of a fleet:
         what ends meanwhile is followed by one claim, and by one read.
         """
         self._gather = gather_seconds
+        self._tracer = tracer
         self._ledger = ledger
         self._own = own
         self._settlement = settlement
@@ -353,6 +357,8 @@ class Execution:
         reply = await self._clients[command.account].exchange(call, lambda: self._about_to_write(slot))
         run.sent = replace(run.sent, vendor_seconds=self._clock.monotonic() - begun)
         self._tell_call(command, call, reply, run.sent)
+        if self._tracer is not None:
+            self._trace_call(self._tracer, run, call, reply, run.sent)
         if isinstance(reply, Failure):
             if reply.error_class is ErrorClass.THROTTLED:
                 self._quota.throttled(self._accounts[command.account], call.operation)
@@ -389,6 +395,27 @@ class Execution:
         self._telemetry.count("vendor_requests_total", operation=call.operation, lane=lane, outcome=outcome)
         self._telemetry.observe("vendor_request_seconds", sent.vendor_seconds, operation=call.operation)
         self._telemetry.observe("quota_wait_seconds", sent.quota_seconds, operation=call.operation, lane=lane)
+
+    def _trace_call(self, tracer: Tracer, run: _Run, call: Call, reply: Reply, sent: SentTimes) -> None:
+        command, ended = run.claim.command, self._clock.now()
+        begun = ended - sent.vendor_seconds
+        waited = command.quota_seconds + command.vendor_seconds + sent.quota_seconds
+        marked = of_command(command)
+        marked["operation"] = call.operation
+        marked["attempt"] = command.attempts if run.writes else command.attempts + 1  # a read's is counted when settled
+        tracer.record(
+            "vendor call",
+            parent=command.traceparent,
+            begun=begun,
+            ended=ended,
+            **marked,
+            outcome="succeeded" if isinstance(reply, Answer) else reply.error_class,
+            error_class=None if isinstance(reply, Answer) else reply.error_class,
+            vendor_request_id=reply.request_id,
+            queue_seconds=max(0.0, begun - command.created_at - waited),
+            quota_seconds=sent.quota_seconds,
+            shared_by=1,
+        )
 
 
 class _Run:

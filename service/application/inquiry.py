@@ -113,6 +113,10 @@ class Inquiries(Protocol):
         """How many commands and plans stand how: all unfinished and failed ones, and on SQLite the others as well."""
         ...
 
+    async def oldest(self) -> Mapping[tuple[str, str, str], float]:
+        """When the oldest unfinished command of each account, lane and state was made."""
+        ...
+
     async def told(self, message_ids: Collection[str]) -> Mapping[str, float | None]:
         """Of these messages those that the outbox still has, each with when Kafka acknowledged it (None: not yet)."""
         ...

@@ -143,7 +143,7 @@ class Inspection:
             due = tally.state in QUEUED or tally.cause in COMING
             if tally.state == CommandState.IN_DOUBT.value or (tally.state == "waiting" and not due):
                 not_due += tally.number
-            elif due and _is_held(tally, holds):
+            elif due and is_held(tally, holds):
                 held += tally.number
             elif due:
                 backlog[Lane(tally.lane)] += tally.number
@@ -269,7 +269,7 @@ def _group(key: tuple[str, str, str, str], tallies: Sequence[Tally]) -> FailureG
     )
 
 
-def _is_held(tally: Tally, holds: Iterable[Hold]) -> bool:
+def is_held(tally: Tally, holds: Iterable[Hold]) -> bool:
     """True if a hold or quarantine stops all of these; one on a single subject or resource stops none of them."""
     return any(
         hold.subject is None

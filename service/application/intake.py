@@ -7,14 +7,17 @@ stands for is durable.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from contracts.dead_letter import DeadLetterReason
-from service.application.ends import count_ends
+from service.application.ends import count_ends, count_hires
+from service.application.intake_tracing import TracedBatch
 from service.application.ports import Clock, EventSource, Ledger, UnavailableError
 from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going
 from service.application.telemetry import Telemetry
 from service.application.topic_brakes import TopicBrakes
+from service.application.tracing import Tracer
 from service.domain.brake import DEFAULT_BRAKE, BrakePolicy
 from service.domain.ledger_state import Changes
 from service.domain.record_reading import Defect, Ignored, Reading, Record, Understood, read_record
@@ -38,8 +41,10 @@ class Intake:
         telemetry: Telemetry,
         policy: IntakePolicy,
         brake: BrakePolicy = DEFAULT_BRAKE,
+        tracer: Tracer | None = None,
     ) -> None:
-        """Everything it needs, as ports."""
+        """Everything it needs, as ports; without a tracer there are no traces."""
+        self._tracer = tracer
         self._source = source
         self._ledger = ledger
         self._clock = clock
@@ -144,14 +149,30 @@ class Intake:
     async def _store_together(self, batch: Sequence[ReadRecord]) -> None:
         now = self._clock.now()
         begun = self._clock.monotonic()
-        changes = await self._ledger.transact(
-            keys_of(batch, self._policy), lambda known: take_in(known, batch, self._policy, now)
-        )
+        store = self._transact if self._tracer is None else partial(self._traced, tracer=self._tracer)
+        changes = await store(batch, now)
         self._telemetry.health("ledger", ready=True)
         self._telemetry.observe("intake_batch_seconds", self._clock.monotonic() - begun)
         count_ends(self._telemetry, changes)
+        count_hires(self._telemetry, changes, self._policy.settling.hired_to_ready_seconds)
         self._brakes.found_bad(letter.topic for letter in changes.dead_letters if letter.reason == "id_reused")
         self._tell(batch, changes)
+
+    async def _transact(self, batch: Sequence[ReadRecord], now: float) -> Changes:
+        return await self._ledger.transact(
+            keys_of(batch, self._policy), lambda known: take_in(known, batch, self._policy, now)
+        )
+
+    async def _traced(self, batch: Sequence[ReadRecord], now: float, tracer: Tracer) -> Changes:
+        """The same, a span around each event, whose context is stored with its plan."""
+        traced = TracedBatch(batch, tracer=tracer, now=now)
+        try:
+            changes = await self._transact(traced.items, now)
+        except BaseException:
+            traced.lost(self._clock.now())
+            raise
+        traced.stored(changes, self._clock.now())
+        return changes
 
     def _tell(self, batch: Sequence[ReadRecord], changes: Changes) -> None:
         for letter in changes.dead_letters:
@@ -167,7 +188,10 @@ class Intake:
                 message=letter.message,
             )
         plans = {(plan.event_source, plan.event_id): plan for plan in changes.plans}
+        written = {(i.record.topic, i.record.partition, i.record.offset): i.record.timestamp_ms for i in batch}
         for event in changes.events:
+            lag = event.received_at - written[event.topic, event.partition, event.offset] / 1000
+            self._telemetry.observe("stage_seconds", max(0.0, lag), operation="planning", stage="intake")
             plan = plans.get((event.source, event.id))
             outcome = "fact" if plan is None else "planned" if plan.failure is None else plan.failure.error_class.value
             self._telemetry.count("events_total", type=event.type, outcome=outcome)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from service.application.ports import Clock, Ledger, Publisher, PublishRefusedError
 from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going, rest
 from service.application.telemetry import Telemetry
-from service.domain.announcements import bare, without_value
+from service.application.tracing import Span, Tracer
+from service.domain.announcements import bare, retraced, trace_of, without_value
 from service.domain.ledger_state import OutboxMessage
 
 BATCH: Final = 500
@@ -25,8 +27,17 @@ FITTINGS: Final = (without_value, bare)
 class OutboxRelay:
     """Publishes the outbox, oldest first."""
 
-    def __init__(self, *, ledger: Ledger, publisher: Publisher, clock: Clock, telemetry: Telemetry) -> None:
-        """Everything it needs, as ports."""
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        publisher: Publisher,
+        clock: Clock,
+        telemetry: Telemetry,
+        tracer: Tracer | None = None,
+    ) -> None:
+        """Everything it needs, as ports; without a tracer there are no traces."""
+        self._tracer = tracer
         self._ledger = ledger
         self._publisher = publisher
         self._clock = clock
@@ -49,6 +60,8 @@ class OutboxRelay:
         """Publish one batch; how many messages the broker acknowledged."""
         messages = await self._ledger.unpublished(BATCH)
         self._telemetry.level("outbox_pending", len(messages))
+        age = self._clock.now() - messages[0].created_at if messages else 0.0
+        self._telemetry.level("outbox_oldest_seconds", max(0.0, age))
         if not messages:
             return 0
         acknowledged = [*await self._publish(messages), *self._hopeless(messages)]
@@ -67,7 +80,8 @@ class OutboxRelay:
     async def _publish(self, messages: Sequence[OutboxMessage]) -> Sequence[str]:
         fitted = [_fitted(m, self._refused[m.id]) for m in messages if self._refused[m.id] <= len(FITTINGS)]
         try:
-            acknowledged = await self._publisher.publish(fitted)
+            publish = self._publisher.publish if self._tracer is None else partial(self._traced, tracer=self._tracer)
+            acknowledged = await publish(fitted)
         except PublishRefusedError as refused:
             self._refused[refused.message_id] += 1
             self._telemetry.count("publish_failures_total", reason="refused")
@@ -77,6 +91,20 @@ class OutboxRelay:
         for message_id in acknowledged:
             self._refused.pop(message_id, None)
         return acknowledged
+
+    async def _traced(self, messages: Sequence[OutboxMessage], tracer: Tracer) -> Sequence[str]:
+        """Publish, a span around each result event, which carries its context; tried again, it is another span."""
+        now, spans, acknowledged = self._clock.now(), dict[str, tuple[str, Span]](), set[str]()
+        told = [_spanned(message, tracer, now, spans) for message in messages]
+        try:
+            sent = await self._publisher.publish(told)
+            acknowledged.update(sent)
+            return sent
+        finally:
+            ended = self._clock.now()
+            for message_id, (topic, span) in spans.items():
+                outcome = "acknowledged" if message_id in acknowledged else "lost"
+                span.end(ended, topic=topic, outcome=outcome)
 
     def _hopeless(self, messages: Sequence[OutboxMessage]) -> list[str]:
         """What the broker refuses in every form is let go, loudly: it must not hold up all that comes after it."""
@@ -91,6 +119,16 @@ class OutboxRelay:
         for message in messages:
             if message.id in acknowledged:
                 self._telemetry.count("messages_published_total", topic=message.topic)
+
+
+def _spanned(message: OutboxMessage, tracer: Tracer, now: float, spans: dict[str, tuple[str, Span]]) -> OutboxMessage:
+    """The message as its span's own; as it is where its trace is not recorded."""
+    parent = trace_of(message)
+    span = None if parent is None else tracer.begin("publish", parent=parent, at=now)
+    if span is None:
+        return message
+    spans[message.id] = (message.topic, span)
+    return retraced(message, span.traceparent)
 
 
 def _fitted(message: OutboxMessage, refusals: int) -> OutboxMessage:

@@ -244,10 +244,6 @@ class Ledger(Protocol):
         """One command with its plan, attempts and history."""
         ...
 
-    async def counts(self) -> Mapping[tuple[str, str], int]:
-        """Unfinished commands by (operation, state)."""
-        ...
-
     async def erase(self, what: Erasable, *, before: float, limit: int) -> int:
         """Erase what has been over since `before` (seconds since the epoch), oldest first; how many rows went.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from service.application.ports import Claim, Clock, PresentRead, Quota, Slot, UnavailableError, VendorClient
 from service.application.telemetry import Telemetry
+from service.application.tracing import Tracer, of_command
 from service.domain.account import Account
 from service.domain.command import Lane
 from service.domain.outcome import Answer, Call, ErrorClass, Failure, Look, Reply
@@ -64,8 +65,10 @@ class BatchingPresentReader:
         clients: Mapping[str, VendorClient],
         clock: Clock,
         telemetry: Telemetry,
+        tracer: Tracer | None = None,
     ) -> None:
-        """Everything it needs, as ports."""
+        """Everything it needs, as ports; without a tracer there are no traces."""
+        self._tracer = tracer
         self._quota = quota
         self._accounts = accounts
         self._clients = clients
@@ -141,7 +144,7 @@ class BatchingPresentReader:
 
         async def send(call: Call) -> Reply:
             slot_now = first.pop() if first else None
-            return await self._send(account, call, slot_now, lane)
+            return await self._send(account, call, slot_now, lane=lane, asks=batch)
 
         try:
             _answer(batch, await read.look(account, [ask.claim.command.wanted for ask in batch], send))
@@ -156,7 +159,9 @@ class BatchingPresentReader:
         self._telemetry.log("error", "a read failed unexpectedly", operation=read.operation, exc_info=bug)
         _answer(asks, [_bug(bug)] * len(asks))
 
-    async def _send(self, account: Account, call: Call, slot: Slot | None, lane: Lane) -> Reply:
+    async def _send(
+        self, account: Account, call: Call, slot: Slot | None, *, lane: Lane, asks: Sequence[_Ask]
+    ) -> Reply:
         since = self._clock.now()
         while slot is None or not await self._quota.ready(slot):
             if slot is not None:
@@ -171,7 +176,31 @@ class BatchingPresentReader:
         self._telemetry.observe("vendor_request_seconds", seconds, operation=call.operation)
         if isinstance(reply, Failure) and reply.error_class is ErrorClass.THROTTLED:
             self._quota.throttled(account, call.operation)
+        if self._tracer is not None:
+            self._trace(self._tracer, asks, call, reply, seconds=seconds)
         return reply
+
+    def _trace(self, tracer: Tracer, asks: Sequence[_Ask], call: Call, reply: Reply, *, seconds: float) -> None:
+        """One request, in the trace of each command that it served."""
+        ended = self._clock.now()
+        begun = ended - seconds
+        for ask in asks:
+            command = ask.claim.command
+            about, waited = of_command(command), command.quota_seconds + command.vendor_seconds
+            about["operation"] = call.operation
+            tracer.record(
+                "vendor call",
+                parent=command.traceparent,
+                begun=begun,
+                ended=ended,
+                **about,
+                outcome="succeeded" if isinstance(reply, Answer) else reply.error_class,
+                error_class=None if isinstance(reply, Answer) else reply.error_class,
+                vendor_request_id=reply.request_id,
+                queue_seconds=max(0.0, ask.claim.at - command.created_at - waited),
+                quota_seconds=max(0.0, begun - ask.claim.at),
+                shared_by=len(asks),
+            )
 
 
 def _urgency(ask: _Ask) -> int:

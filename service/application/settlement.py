@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from service.application.ends import count_ends, tell_quarantines
+from service.application.ends import count_ends, count_hires, tell_quarantines
 from service.application.ports import Claim, Clock, Ledger, LostClaimError, Randomness, SentTimes, Slot
 from service.application.rounds import insist
 from service.application.telemetry import Telemetry
+from service.application.tracing import Tracer, of_command
 from service.domain.advice import advise
 from service.domain.command import Attempt, Command, CommandState
 from service.domain.draft import Draft
@@ -32,8 +33,10 @@ class Settlement:
         randomness: Randomness,
         telemetry: Telemetry,
         policy: SettlingPolicy,
+        tracer: Tracer | None = None,
     ) -> None:
-        """Everything it needs, as ports."""
+        """Everything it needs, as ports; without a tracer there are no traces."""
+        self._tracer = tracer
         self._ledger = ledger
         self._clock = clock
         self._randomness = randomness
@@ -95,8 +98,13 @@ class Settlement:
             settle(draft, settling)
             return draft.changes()
 
+        begun = self._clock.monotonic()
         changes = await self._insist(_keys(claim), decide)
+        took = self._clock.monotonic() - begun
+        self._telemetry.observe("stage_seconds", took, operation=claim.command.operation, stage="settlement")
         self._tell(claim, changes, outcome, sent)
+        if self._tracer is not None:
+            self._trace(self._tracer, claim, changes, outcome, took)
 
     def _count_run(self, command: Command, outcome: Outcome) -> int:
         """How many of the account's commands have failed since its last verdict; our own parts don't count.
@@ -160,6 +168,7 @@ class Settlement:
             return
         failure = outcome if isinstance(outcome, Failure) else None
         count_ends(self._telemetry, changes)
+        count_hires(self._telemetry, changes, self._policy.hired_to_ready_seconds)
         tell_quarantines(self._telemetry, changes, "" if failure is None else advise(failure).text)
         self._telemetry.log(
             "warning" if failure is not None else "info",
@@ -175,6 +184,21 @@ class Settlement:
             vendor_request_id=getattr(outcome, "request_id", None),
             quota_seconds=None if sent is None else round(sent.quota_seconds, 4),
             vendor_seconds=None if sent is None else round(sent.vendor_seconds, 4),
+        )
+
+    def _trace(self, tracer: Tracer, claim: Claim, changes: Changes, outcome: Outcome, took: float) -> None:
+        command = next((c for c in changes.commands if c.id == claim.command.id), None)
+        ended = self._clock.now()
+        settled = claim.command if command is None else command
+        tracer.record(
+            "settlement",
+            parent=settled.traceparent,
+            begun=ended - took,
+            ended=ended,
+            **of_command(settled),
+            outcome="dropped" if command is None else command.state,
+            error_class=outcome.error_class if isinstance(outcome, Failure) else None,
+            vendor_request_id=getattr(outcome, "request_id", None),
         )
 
 

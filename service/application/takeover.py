@@ -11,6 +11,7 @@ from typing import Final
 
 from service.application.ports import Clock, Ledger
 from service.application.telemetry import Telemetry
+from service.application.tracing import Tracer, of_command
 from service.domain.command import Command, CommandState, Session
 from service.domain.draft import Draft
 from service.domain.ledger_state import Changes, Keys, Known
@@ -34,6 +35,7 @@ async def take_over(
     telemetry: Telemetry,
     policy: SettlingPolicy,
     rules: Mapping[str, WhenUnclear],
+    tracer: Tracer | None = None,
 ) -> int:
     """Put every orphan in doubt, to be settled by its operation's rule (by name); how many there were."""
     orphans = await ledger.orphans(session)
@@ -48,6 +50,8 @@ async def take_over(
                 raise changes
             if changes.commands:
                 _tell(telemetry, orphan)
+                if tracer is not None:
+                    _trace(tracer, orphan, clock.now())
     return len(orphans)
 
 
@@ -59,6 +63,13 @@ def _tell(telemetry: Telemetry, orphan: Command) -> None:
         operation=orphan.operation,
         attempt=orphan.attempts,
     )
+
+
+def _trace(tracer: Tracer, orphan: Command, now: float) -> None:
+    """The call whose own span went with its process."""
+    begun = now if orphan.last_at is None else min(orphan.last_at, now)
+    about = of_command(orphan)
+    tracer.record("takeover", parent=orphan.traceparent, begun=begun, ended=now, **about, outcome="in_doubt")
 
 
 async def _put_in_doubt(

@@ -19,6 +19,7 @@ Counter = Literal[
     "commands_ended_total",
     "plans_ended_total",
     "vendor_requests_total",
+    "slots_granted_total",
     "slots_given_up_total",
     "throttled_total",
     "foreign_spending_total",
@@ -35,19 +36,38 @@ Counter = Literal[
     "erased_rows_total",
     "operator_acts_total",
     "replayed_plans_total",
+    "hires_total",
+    "spans_dropped_total",
 ]
-Histogram = Literal["vendor_request_seconds", "quota_wait_seconds", "intake_batch_seconds", "command_age_seconds"]
+Histogram = Literal[
+    "vendor_request_seconds",
+    "quota_wait_seconds",
+    "intake_batch_seconds",
+    "command_age_seconds",
+    "stage_seconds",
+    "hired_to_ready_seconds",
+    "ledger_seconds",
+    "loop_lag_seconds",
+]
 Gauge = Literal[
     "commands",
+    "oldest_command_seconds",
+    "holds",
+    "held_commands",
     "outbox_pending",
+    "outbox_oldest_seconds",
+    "consumer_lag_records",
     "ready",
     "quota_rate",
+    "quota_configured",
     "topic_paused",
     "intake_held_back",
     "quarantined",
     "watchdog_alive",
     "fleet",
     "identities_kept",
+    "replays",
+    "ready_objective_seconds",
 ]
 
 
@@ -59,14 +79,40 @@ class Metric(Value, frozen=True):
     labels: tuple[str, ...] = ()
 
 
+LABELS: Final[Mapping[str, str]] = {
+    "account": "a configured account, or empty where none is known",
+    "cause": "what is waited for, or empty",
+    "error_class": "the nine classes of failures, or empty",
+    "kind": "hold or quarantine; what an operator did",
+    "lane": "live, settle, replay, sweep",
+    "loop": "a loop of the process",
+    "operation": "an operation of a vendor, as vendor.Operation; `all`; `planning`",
+    "outcome": "a closed list of each figure: how it came out",
+    "part": "kafka, ledger, publisher, bug",
+    "partition": "a partition of an in-topic",
+    "reason": "a closed list of each figure: why",
+    "result": "done, unchanged, adopted, or empty",
+    "stage": "intake, queue, quota, vendor, settlement",
+    "state": "a state of a command, plan or replay",
+    "statement": "a method of the ledger's port",
+    "topic": "a configured topic",
+    "type": "a type of events: ours, and the first hundred of others'",
+    "what": "what retention erases",
+}
+"""What each label may hold: closed lists, or names that the settings bound."""
+
+
 CATALOGUE: Final[Mapping[Counter | Histogram | Gauge, Metric]] = {
     "records_total": Metric("counter", "Kafka records taken from a topic.", ("topic",)),
     "records_ignored_total": Metric("counter", "Records that are none of our business.", ("topic", "reason", "type")),
     "dead_letters_total": Metric("counter", "Records that could not become an event.", ("topic", "reason")),
     "events_total": Metric("counter", "Events by what became of them.", ("type", "outcome")),
-    "commands_ended_total": Metric("counter", "Commands that ended.", ("operation", "state", "result")),
-    "plans_ended_total": Metric("counter", "Plans that ended.", ("state",)),
+    "commands_ended_total": Metric(
+        "counter", "Commands that ended.", ("operation", "account", "state", "result", "error_class")
+    ),
+    "plans_ended_total": Metric("counter", "Plans that ended.", ("account", "state", "error_class")),
     "vendor_requests_total": Metric("counter", "Requests sent to a vendor.", ("operation", "lane", "outcome")),
+    "slots_granted_total": Metric("counter", "Slots of a quota that were given to a call.", ("operation", "lane")),
     "slots_given_up_total": Metric("counter", "Slots that passed before their request could be sent.", ("operation",)),
     "throttled_total": Metric("counter", "Replies that said the quota is overspent.", ("operation",)),
     "foreign_spending_total": Metric(
@@ -89,11 +135,44 @@ CATALOGUE: Final[Mapping[Counter | Histogram | Gauge, Metric]] = {
     ),
     "operator_acts_total": Metric("counter", "What operators did.", ("kind",)),
     "replayed_plans_total": Metric("counter", "Plans of replays, begun or refused, and why.", ("outcome",)),
+    "hires_total": Metric(
+        "counter", "Hires that are over: ready in_time, late, failed, or refused for good.", ("account", "outcome")
+    ),
+    "spans_dropped_total": Metric(
+        "counter", "Spans of traces that were lost: queue_full, or not_delivered to the collector.", ("reason",)
+    ),
     "vendor_request_seconds": Metric("histogram", "Time from sending a request to its verdict.", ("operation",)),
     "quota_wait_seconds": Metric("histogram", "Time a call waited for its slot.", ("operation", "lane")),
     "intake_batch_seconds": Metric("histogram", "Time to decide and store a batch of records."),
     "command_age_seconds": Metric("histogram", "Time from a command's birth to its end.", ("operation",)),
-    "commands": Metric("gauge", "Unfinished commands.", ("operation", "state")),
+    "stage_seconds": Metric(
+        "histogram",
+        "Time of a command from its event to its end, by stage: until its event was stored, waiting for its turn, for "
+        "its slot, for the vendor, and for its outcome to be stored.",
+        ("operation", "stage"),
+    ),
+    "hired_to_ready_seconds": Metric(
+        "histogram", "Time from a hire (or its effective date) until the agent's extension is ready.", ("account",)
+    ),
+    "ledger_seconds": Metric("histogram", "Time that a call of the ledger took.", ("statement",)),
+    "loop_lag_seconds": Metric("histogram", "How much later than asked for the process woke up."),
+    "commands": Metric("gauge", "Unfinished commands.", ("operation", "account", "lane", "state", "cause")),
+    "oldest_command_seconds": Metric("gauge", "Age of the oldest unfinished command.", ("account", "lane", "state")),
+    "holds": Metric("gauge", "Holds and quarantines that stand.", ("kind",)),
+    "held_commands": Metric(
+        "gauge", "Commands that could go on but for a hold or quarantine of their account or operation.", ("account",)
+    ),
+    "replays": Metric("gauge", "Replays that are not over.", ("state",)),
+    "outbox_oldest_seconds": Metric(
+        "gauge", "Age of the oldest message that waits for Kafka, by the relay's last look."
+    ),
+    "consumer_lag_records": Metric(
+        "gauge", "Records of a partition that this process has still to fetch.", ("topic", "partition")
+    ),
+    "quota_configured": Metric(
+        "gauge", "Requests per second that the settings allow an operation of an account.", ("account", "operation")
+    ),
+    "ready_objective_seconds": Metric("gauge", "Within so many seconds an agent who is hired shall be ready."),
     "outbox_pending": Metric("gauge", "Messages seen waiting for Kafka by the last round of the relay."),
     "quota_rate": Metric(
         "gauge",
@@ -129,6 +208,10 @@ class Telemetry(Protocol):
 
     def level(self, metric: Gauge, value: float, **labels: str) -> None:
         """Set a gauge."""
+        ...
+
+    def show(self, metric: Gauge, figures: Mapping[tuple[str, ...], float]) -> None:
+        """Set a gauge for all its label values, in the catalogue's order of labels; what is not named goes."""
         ...
 
     def log(self, level: str, event: str, **fields: object) -> None:

@@ -14,6 +14,7 @@ from service.domain.liveness import Liveness, LivenessPolicy, SourceStanding, St
 
 NAME: Final = "watchdog"
 LOOK_SECONDS: Final = 5.0
+FEEL_SECONDS: Final = 0.5
 LOOKS_WITHIN: Final = 6  # so often a partition is looked at before it counts as stalled
 TO_DO: Final = "start the process anew (an orchestrator does, on /livez); the ledger keeps everything"
 
@@ -39,6 +40,7 @@ class Watchdog:
         self._liveness = Liveness(policy)
         self._every = min(LOOK_SECONDS, policy.stalled_seconds / LOOKS_WITHIN)
         self._told: Mapping[tuple[str, str], Standstill] = {}
+        telemetry.level("watchdog_alive", 1)
 
     def beat(self, loop: str) -> None:
         """A loop begins a round."""
@@ -60,6 +62,13 @@ class Watchdog:
             await self.look(source)
             await self._clock.sleep(self._every)
 
+    async def feel(self) -> None:
+        """Measure how late the process wakes up, until cancelled: work that does not give way delays everything."""
+        while True:
+            asked = self._clock.monotonic()
+            await self._clock.sleep(FEEL_SECONDS)
+            self._telemetry.observe("loop_lag_seconds", max(0.0, self._clock.monotonic() - asked - FEEL_SECONDS))
+
     async def look(self, source: Source) -> None:
         """Look once, and tell what changed. A fault in looking is told, and watches no partition meanwhile."""
         try:
@@ -67,9 +76,21 @@ class Watchdog:
         except Exception as bug:  # noqa: BLE001 - the watchdog must outlive a bug in one look; it is logged
             self._telemetry.log("error", "the watchdog can't look", exc_info=bug)
             standing = None
+        self._show_lag(standing)
         now = self._clock.monotonic()
         self._liveness.stands(standing, now)
         self._tell({(s.kind, s.name): s for s in self._liveness.standstills(now)}, now)
+
+    def _show_lag(self, standing: SourceStanding | None) -> None:
+        if standing is not None:
+            self._telemetry.show(
+                "consumer_lag_records",
+                {
+                    tuple(name.rsplit("/", 1)): max(0, partition.end - partition.position)
+                    for name, partition in standing.partitions.items()
+                    if partition.position is not None
+                },
+            )
 
     def _tell(self, found: Mapping[tuple[str, str], Standstill], now: float) -> None:
         self._telemetry.level("watchdog_alive", 0 if found else 1)

@@ -9,6 +9,8 @@ from typing import Any, Final, Literal
 
 from contracts.dead_letter import dead_letter_headers, dead_letter_topic
 from contracts.outbound import (
+    FAILURES_TOPIC,
+    RESULTS_TOPIC,
     AccountQuarantined,
     AccountRecovered,
     AgentResult,
@@ -41,6 +43,8 @@ from service.domain.record_reading import Defect, Record
 from service.domain.value import replace
 
 MOST_KEY_BYTES: Final = 65_536
+OWN_TOPICS: Final = frozenset({RESULTS_TOPIC, FAILURES_TOPIC})
+TRACE_HEADERS: Final = frozenset({"ce_traceparent", "traceparent"})
 
 _WHO_ENDS: Final[Mapping[str, WhoActs]] = {
     "approval": "vendor",
@@ -362,6 +366,24 @@ def _route(steps: Sequence[Command], now: float) -> RouteResult | None:
         ivr=wanted["device_id"] if wanted["device_type"] == "ivr" else None,
         ready_at=_moment(now),
     )
+
+
+def trace_of(message: OutboxMessage) -> str | None:
+    """The trace context of an out-event; None for a dead letter, whose headers are its sender's."""
+    if message.topic not in OWN_TOPICS:
+        return None
+    found = next((value for name, value in message.headers if name == "ce_traceparent"), None)
+    return None if found is None else found.decode()
+
+
+def retraced(message: OutboxMessage, traceparent: str) -> OutboxMessage:
+    """An out-event that has a trace context, under another one: in its headers and in its value."""
+    before, after = (trace_of(message) or "").encode(), traceparent.encode()
+    headers = tuple((n, after if n in TRACE_HEADERS else value) for n, value in message.headers)
+    if message.value is None:
+        return replace(message, headers=headers)
+    value = message.value.replace(b'"traceparent":"%b"' % before, b'"traceparent":"%b"' % after, 1)
+    return replace(message, headers=headers, value=value)
 
 
 def bare(message: OutboxMessage) -> OutboxMessage:

@@ -45,13 +45,15 @@ class SettlingPolicy(Value, frozen=True, kw_only=True):
     `approval_poll_seconds`: how often an approval is looked for. `absent_gap_seconds`: how long after a first look
     that showed nothing a second one proves that what is in doubt was not done; at least the patience with a request
     and the vendor's read lag together. `first_look_seconds`: how long after a doubt the first look is made.
-    `read_lag_seconds`: how long a vendor's reads may be behind what it did.
+    `read_lag_seconds`: how long a vendor's reads may be behind what it did. `hired_to_ready_seconds`: within which an
+    agent who was hired shall be ready; only measured by.
     """
 
     approval_poll_seconds: float = 300.0
     absent_gap_seconds: float = 40.0
     first_look_seconds: float = 0.5
     read_lag_seconds: float = 5.0
+    hired_to_ready_seconds: float = 300.0
     quarantine: QuarantinePolicy = field(default_factory=QuarantinePolicy)
     retries: Mapping[ErrorClass, RetryRule] = field(default_factory=lambda: RULES)
 

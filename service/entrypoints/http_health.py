@@ -8,6 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from service.application.ports import UnavailableError
+from service.application.standing import hide_standing, show_standing
 from service.entrypoints.answers import answer
 from service.entrypoints.api_models import Part, Readiness, Status
 from service.entrypoints.http_api_description import description
@@ -42,11 +43,14 @@ async def ready(api: Api, request: web.Request) -> Readiness:
 
 
 async def metrics(api: Api, request: web.Request) -> web.Response:
-    """Figures for Prometheus; while the ledger is away, all but the counts of commands."""
+    """Figures for Prometheus; while the ledger is away, all but those that it alone knows."""
     try:
-        api.telemetry.show_commands(await api.process.office.ledger.counts())
+        office = api.process.office
+        await show_standing(
+            api.telemetry, office.ledger, accounts=office.accounts, calls=office.calls, clock=office.clock
+        )
     except UnavailableError:
-        api.telemetry.show_commands({})
+        hide_standing(api.telemetry)
     body, content_type = api.telemetry.exposition(request.headers.get("Accept", ""))
     return web.Response(body=body, headers={"Content-Type": content_type})
 

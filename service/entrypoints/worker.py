@@ -168,6 +168,7 @@ async def work(workplace: Workplace, stopping: Stopping, *, shutdown_seconds: fl
     replaying = asyncio.create_task(workplace.replaying.run(stopping, watchdog))
     holding = asyncio.create_task(workplace.hold_telling.run(stopping, watchdog))
     watching = asyncio.create_task(watchdog.run(workplace.source))
+    feeling = asyncio.create_task(watchdog.feel())
     workplace.telemetry.log("info", "started")
     await stopping.wait()
     workplace.telemetry.log("info", "stopping")
@@ -176,7 +177,7 @@ async def work(workplace: Workplace, stopping: Stopping, *, shutdown_seconds: fl
     await workplace.execution.drain(shutdown_seconds)
     relaying.ask()
     await asyncio.gather(_tell_the_rest(workplace, telling), workplace.source.commit_durable())
-    tasks = (taking_in, executing, telling, keeping, erasing, replaying, holding, watching)
+    tasks = (taking_in, executing, telling, keeping, erasing, replaying, holding, watching, feeling)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

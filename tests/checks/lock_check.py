@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 _UV = Path(sys.executable).with_name("uv")
 _COMPILE = ("pip", "compile", "--quiet", "--universal", "--python-version", "3.11")
+_EXTRAS = ("--extra", "demo", "--extra", "traces")
 _OUTPUT = ("--generate-hashes", "--no-annotate", "--no-header")
 _PIN = re.compile(r"^[A-Za-z0-9][\w.\-]*(\[[\w,\-]+\])?==[^\s;]+(\s*;[^\\]+)?$")
 _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}$")
@@ -35,15 +36,15 @@ class Lock:
 
 # In this order: each is held to the versions of the one before, because one environment takes all of them.
 LOCKS = (
-    Lock("requirements.lock", ("pyproject.toml", "--extra", "demo")),
+    Lock("requirements.lock", ("pyproject.toml", *_EXTRAS)),
     Lock(
         "tests/requirements.lock",
-        ("pyproject.toml", "--extra", "demo", "--group", "dev", "--constraints", "requirements.lock"),
+        ("pyproject.toml", *_EXTRAS, "--group", "dev", "--constraints", "requirements.lock"),
     ),
     Lock(".ci/tools.lock", ("--group", "tools", "--constraints", "tests/requirements.lock")),
     Lock(
         "tests/benchmarks/requirements.lock",
-        ("pyproject.toml", "--extra", "demo", "--group", "bench", "--constraints", "tests/requirements.lock"),
+        ("pyproject.toml", *_EXTRAS, "--group", "bench", "--constraints", "tests/requirements.lock"),
     ),
 )
 

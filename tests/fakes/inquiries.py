@@ -86,6 +86,19 @@ class FakeInquiries:
 
         return await self._ask("tallies", work)
 
+    async def oldest(self) -> Mapping[tuple[str, str, str], float]:
+        """When the oldest unfinished command of each account, lane and state was made."""
+
+        def work(kept: Durable) -> dict[tuple[str, str, str], float]:
+            found: dict[tuple[str, str, str], float] = {}
+            for c in kept.commands.values():
+                if not c.state.ended:
+                    key = (c.account, c.lane.value, c.state.value)
+                    found[key] = min(found.get(key, c.created_at), c.created_at)
+            return found
+
+        return await self._ask("oldest", work)
+
     async def told(self, message_ids: Collection[str]) -> Mapping[str, float | None]:
         """Of these messages those that the outbox still has, each with when it was acknowledged."""
         return await self._ask(

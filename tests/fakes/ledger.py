@@ -614,14 +614,6 @@ class FakeLedger(FakeInquiries):
 
         return await self._transaction("story", work)
 
-    async def counts(self) -> Mapping[tuple[str, str], int]:
-        """Unfinished commands by (operation, state)."""
-
-        def work() -> dict[tuple[str, str], int]:
-            return dict(Counter((c.operation, str(c.state)) for c in self._unfinished.values()))
-
-        return await self._transaction("counts", work)
-
     def subscribe(self, topic: str) -> Callable[[], Awaitable[None]]:
         """A function that waits until the next commit that touched `commands` or `outbox`, or ~1 s."""
         if topic not in self._events:

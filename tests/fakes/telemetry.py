@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from service.application import telemetry as catalogue
@@ -41,6 +42,12 @@ class RecordingTelemetry:
     def level(self, metric: catalogue.Gauge, value: float, **labels: str) -> None:
         """Set a gauge."""
         self.levels[_series("gauge", metric, labels)] = value
+
+    def show(self, metric: catalogue.Gauge, figures: Mapping[tuple[str, ...], float]) -> None:
+        """Set a gauge for all its label values."""
+        self.levels = {series: value for series, value in self.levels.items() if series[0] != metric}
+        for values, figure in figures.items():
+            self.level(metric, figure, **dict(zip(CATALOGUE[metric].labels, values, strict=True)))
 
     def log(self, level: str, event: str, **fields: object) -> None:
         """Remember a line."""

@@ -155,7 +155,8 @@ async def test_metrics_show_the_ledgers_commands_as_they_are_now(client: Client,
     async with client.get("/metrics") as response:
         assert response.content_type == "text/plain"
         text = await response.text()
-    assert f'cordboard_commands{{operation="{CREATE}",state="waiting"}} 1.0' in text
+    labels = f'account="acme_cn",cause="retry",lane="live",operation="{CREATE}",state="waiting"'
+    assert f"cordboard_commands{{{labels}}} 1.0" in text
 
 
 async def test_metrics_are_there_while_the_ledger_is_away(client: Client, ledger: AwayLedger) -> None:

@@ -145,7 +145,7 @@ STATEMENTS = [
     hot("live", state.UPDATE_LIVE, (PLANS, [True] * len(PLANS), IDS[:3]), "commands_of_plan"),
     hot("unpublished", listings.SELECT_UNPUBLISHED, (1, 500), "outbox_unpublished", "outbox_in_line", "sessions_pkey"),
     hot("published", listings.MARK_PUBLISHED, (NOW, ["m-1"]), "outbox_id_key"),
-    hot("unfinished", listings.COUNT_UNFINISHED, (), "commands_unfinished"),
+    hot("oldest", inquiries.OLDEST, (), "commands_unfinished"),
     hot("tallies", inquiries.TALLIES, (), "commands_unfinished", "commands_by_state", "plans_open", "plans_by_state"),
     hot(
         "acts' keys",

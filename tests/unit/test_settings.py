@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -485,3 +486,24 @@ def test_brake_is_configured_and_its_numbers_must_fit_together(load: Loader) -> 
     assert policy == BrakePolicy(window=20, least=5, share=1.0, resume_seconds=2.0)
     assert load.faults({"brake": {"window": 20}}) == {"brake": "least must not be more than window"}
     assert set(load.faults({"brake": {"share": 1.5, "least": 0}})) == {"brake.share", "brake.least"}
+
+
+def test_traces_are_off_until_a_collector_is_named(load: Loader) -> None:
+    assert load.settings({}).traces.otlp_endpoint is None
+    named = load.settings({"traces": {"otlp_endpoint": "http://127.0.0.1:4318/"}}).traces
+    assert (named.otlp_endpoint, named.sample_ratio) == ("http://127.0.0.1:4318", 1.0)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["127.0.0.1:4318", "grpc://collector:4317", "http://", f"http://user:{CANARY}@collector:4318"]
+)
+def test_a_collectors_address_is_a_url_without_password(load: Loader, endpoint: str) -> None:
+    faults = load.faults({"traces": {"otlp_endpoint": endpoint}})
+    assert list(faults) == ["traces.otlp_endpoint"]
+    assert CANARY not in str(faults)
+
+
+def test_traces_without_their_extra_are_a_fault(load: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
+    faults = load.faults({"traces": {"otlp_endpoint": "http://127.0.0.1:4318"}})
+    assert "cordboard[traces]" in faults["traces.otlp_endpoint"]

@@ -35,6 +35,10 @@ SELECT 'plan', coalesce(account, ''), CASE planned WHEN 0 THEN 'planning' ELSE '
     min(ended_at), max(ended_at)
 FROM plans WHERE state = 'failed' GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 """  # noqa: S608
+OLDEST: Final = f"""
+SELECT account, lane, state, min(created_at) FROM commands
+WHERE state || '' IN {rows.UNFINISHED} GROUP BY account, lane, state
+"""  # noqa: S608
 
 
 class PostgresInquiries:
@@ -68,6 +72,10 @@ class PostgresInquiries:
     async def tallies(self) -> Sequence[Tally]:
         """How many commands and plans stand how, of what is unfinished or failed."""
         return await self._all(TALLIES, desk_rows.tally)
+
+    async def oldest(self) -> Mapping[tuple[str, str, str], float]:
+        """When the oldest unfinished command of each account, lane and state was made."""
+        return dict(await self._all(OLDEST, lambda row: ((row[0], row[1], row[2]), row[3])))
 
     async def told(self, message_ids: Collection[str]) -> Mapping[str, float | None]:
         """Of these messages those that the outbox still has, each with when it was acknowledged."""

@@ -191,11 +191,6 @@ class PostgresLedger(PostgresInquiries):
         async with self._database.connection() as connection:
             return await listings.story(connection, command_id)
 
-    async def counts(self) -> Mapping[tuple[str, str], int]:
-        """Unfinished commands by (operation, state)."""
-        async with self._database.connection() as connection:
-            return await listings.counts(connection)
-
     async def erase(self, what: Erasable, *, before: float, limit: int) -> int:
         """Erase what has been over since `before`, at most `limit` of what is named; how many rows went."""
         return await self._database.transaction(lambda t: erasing.erase(t, what, before, limit))

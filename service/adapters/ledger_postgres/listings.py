@@ -17,10 +17,6 @@ SELECT_COMMAND = f"SELECT {rows.COMMAND} FROM commands WHERE id = $1"  # noqa: S
 SELECT_PLAN = f"SELECT {rows.PLAN} FROM plans WHERE id = $1"  # noqa: S608
 SELECT_ATTEMPTS = f"SELECT {rows.ATTEMPT} FROM attempts WHERE command_id = $1 ORDER BY epoch, number"  # noqa: S608
 SELECT_HISTORY = f"SELECT {rows.HISTORY} FROM history WHERE command_id = $1 ORDER BY seq"  # noqa: S608
-COUNT_UNFINISHED = f"""
-SELECT operation, state, count(*) FROM commands
-WHERE state || '' IN {rows.UNFINISHED} GROUP BY operation, state
-"""  # noqa: S608
 # What this session wrote and what sessions left that have ended; nothing before an earlier message about the same
 # subject that another session still has to publish.
 SELECT_UNPUBLISHED = f"""
@@ -61,11 +57,6 @@ async def story(connection: Connection, command_id: str) -> CommandStory | None:
         attempts=tuple(rows.attempt(one) for one in await connection.fetch(SELECT_ATTEMPTS, command_id)),
         history=tuple(rows.history(one) for one in await connection.fetch(SELECT_HISTORY, command_id)),
     )
-
-
-async def counts(connection: Connection) -> dict[tuple[str, str], int]:
-    """Unfinished commands by operation and state."""
-    return {(operation, state): number for operation, state, number in await connection.fetch(COUNT_UNFINISHED)}
 
 
 async def unpublished(connection: Connection, owner: int | None, limit: int) -> list[OutboxMessage]:

@@ -27,6 +27,13 @@ from service.domain.replay import Replay
 T = TypeVar("T")
 
 TALLIES: Final = f"SELECT {desk_rows.TALLY} FROM tallies"  # noqa: S608
+OLDEST: Final = f"""
+SELECT account, lane, state, (
+    SELECT created_at FROM commands AS c INDEXED BY commands_oldest
+    WHERE c.account = g.account AND c.lane = g.lane AND c.state = g.state AND c.state IN {rows.UNFINISHED}
+    ORDER BY created_at LIMIT 1
+) FROM (SELECT DISTINCT account, lane, state FROM tallies WHERE kind = 'command' AND state IN {rows.UNFINISHED}) AS g
+"""  # noqa: S608
 
 
 class SqliteInquiries:
@@ -60,6 +67,11 @@ class SqliteInquiries:
     async def tallies(self) -> Sequence[Tally]:
         """How many commands and plans stand how, of all that the ledger has; nothing is counted for it."""
         return await self._all(TALLIES, desk_rows.tally)
+
+    async def oldest(self) -> Mapping[tuple[str, str, str], float]:
+        """When the oldest unfinished command of each account, lane and state was made; one look for each."""
+        found = await self._all(OLDEST, lambda row: ((row[0], row[1], row[2]), row[3]))
+        return {key: since for key, since in found if since is not None}
 
     async def told(self, message_ids: Collection[str]) -> Mapping[str, float | None]:
         """Of these messages those that the outbox still has, each with when it was acknowledged."""

@@ -125,10 +125,6 @@ class SqliteLedger(SqliteInquiries):
         """One command with its plan, attempts and history."""
         return await self._thread.run(lambda c: listings.story(c, command_id))
 
-    async def counts(self) -> Mapping[tuple[str, str], int]:
-        """Unfinished commands by (operation, state)."""
-        return await self._thread.run(listings.counts)
-
     async def erase(self, what: Erasable, *, before: float, limit: int) -> int:
         """Erase what has been over since `before`, at most `limit` of what is named; how many rows went."""
         return await self._thread.run(lambda c: erasing.erase(c, what, before, limit))

@@ -14,10 +14,6 @@ SELECT_COMMAND = f"SELECT {rows.COMMAND} FROM commands WHERE id = ?"  # noqa: S6
 SELECT_PLAN = f"SELECT {rows.PLAN} FROM plans WHERE id = ?"  # noqa: S608
 SELECT_ATTEMPTS = f"SELECT {rows.ATTEMPT} FROM attempts WHERE command_id = ? ORDER BY epoch, number"  # noqa: S608
 SELECT_HISTORY = f"SELECT {rows.HISTORY} FROM history WHERE command_id = ? ORDER BY seq"  # noqa: S608
-COUNT_UNFINISHED = f"""
-SELECT operation, state, sum(number) FROM tallies
-WHERE kind = 'command' AND state IN {rows.UNFINISHED} GROUP BY operation, state
-"""  # noqa: S608
 SELECT_UNPUBLISHED = f"""
 SELECT {rows.OUTBOX}, seq FROM outbox INDEXED BY outbox_unpublished WHERE published_at IS NULL ORDER BY seq LIMIT ?
 """  # noqa: S608
@@ -38,11 +34,6 @@ def story(connection: sqlite3.Connection, command_id: str) -> CommandStory | Non
         attempts=tuple(map(rows.attempt, connection.execute(SELECT_ATTEMPTS, (command_id,)))),
         history=tuple(map(rows.history, connection.execute(SELECT_HISTORY, (command_id,)))),
     )
-
-
-def counts(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:
-    """Unfinished commands by operation and state, as they are tallied."""
-    return {(operation, state): number for operation, state, number in connection.execute(COUNT_UNFINISHED)}
 
 
 def unpublished(connection: sqlite3.Connection, limit: int) -> list[OutboxMessage]:

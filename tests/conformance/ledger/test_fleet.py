@@ -557,7 +557,7 @@ async def test_a_server_that_was_killed_is_used_again_when_it_is_back(own_postgr
         with pytest.raises(UnavailableError):
             await put_work(ledger, make_command(make_plan(2)))
         with pytest.raises(UnavailableError):
-            await ledger.counts()
+            await ledger.unpublished(1)
 
         await asyncio.to_thread(own_postgres.start)
 

@@ -377,6 +377,26 @@ async def test_what_has_failed_is_tallied_by_class_and_code_with_its_times(ledge
     assert len(failed) == 5
 
 
+async def test_oldest_is_the_age_of_what_is_unfinished_by_account_lane_and_state(ledger: DeskLedger) -> None:
+    await put(ledger, plans=[make_plan(n) for n in range(1, 6)])
+    await put(
+        ledger,
+        commands=[
+            make_command(make_plan(1), created_at=NOW + 9),
+            make_command(make_plan(2), created_at=NOW + 3),
+            make_command(make_plan(3), lane=Lane.REPLAY, created_at=NOW + 4),
+            make_command(make_plan(4), account="other", state=CommandState.IN_DOUBT, created_at=NOW + 5),
+            make_command(make_plan(5), state=CommandState.SUCCEEDED, created_at=NOW),
+        ],
+    )
+
+    assert await ledger.oldest() == {
+        ("acme_cn", "live", "pending"): NOW + 3,
+        ("acme_cn", "replay", "pending"): NOW + 4,
+        ("other", "live", "in_doubt"): NOW + 5,
+    }
+
+
 async def test_tallies_follow_what_happens(ledger: DeskLedger) -> None:
     plan, command = make_plan(), make_command()
     ended = {"ended_at": NOW + 1, "failure": make_failure()}

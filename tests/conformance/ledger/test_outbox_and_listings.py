@@ -1,4 +1,4 @@
-"""Every ledger: messages on their way out, pages, counts and wake-ups."""
+"""Every ledger: messages on their way out, pages and wake-ups."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from service.application.ports import CommandQuery, Ledger, UnavailableError
 from service.domain.command import CommandState, Plan, PlanState
 from service.domain.value import replace
-from tests.builders import CREATE, NOW, make_command, make_plan
+from tests.builders import NOW, make_command, make_plan
 from tests.conformance.ledger.bench import (
     APPLY,
     Bench,
@@ -106,18 +106,6 @@ async def test_there_is_no_story_of_an_unknown_command(ledger: Ledger) -> None:
     assert await ledger.story("unknown") is None
 
 
-async def test_counts_are_of_unfinished_commands(ledger: Ledger) -> None:
-    await put_work(
-        ledger,
-        make_command(make_plan(1)),
-        make_command(make_plan(2)),
-        make_command(make_plan(3), operation=APPLY, state=CommandState.IN_DOUBT),
-        make_command(make_plan(4), state=CommandState.FAILED),
-    )
-
-    assert await ledger.counts() == {(CREATE, "pending"): 2, (APPLY, "in_doubt"): 1}
-
-
 async def returns_soon(wait: Callable[[], Any]) -> bool:
     """True if a subscriber's wait ends by a wake-up, not by its own time."""
     started = asyncio.get_running_loop().time()
@@ -155,4 +143,4 @@ async def test_a_closed_ledger_says_that_it_is_away(bench: Bench) -> None:
     await bench.close()
 
     with pytest.raises(UnavailableError):
-        await bench.ledger.counts()
+        await bench.ledger.unpublished(1)

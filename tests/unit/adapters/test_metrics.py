@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.adapters.metrics import BUCKETS, MeteredTelemetry
-from service.application.telemetry import CATALOGUE
+from service.application.telemetry import CATALOGUE, LABELS
 from service.domain.command import CommandState
 from tests.fakes.telemetry import RecordingTelemetry
 
@@ -55,8 +55,8 @@ def test_what_is_counted_measured_and_set_can_be_scraped(telemetry: MeteredTelem
 
 
 def test_a_label_that_is_an_enumeration_shows_its_value(telemetry: MeteredTelemetry) -> None:
-    telemetry.count("plans_ended_total", state=CommandState.FAILED)
-    assert samples(telemetry)["cordboard_plans_ended_total"] == {("failed",): 1}
+    telemetry.count("plans_ended_total", account="a", state=CommandState.FAILED, error_class="")
+    assert samples(telemetry)["cordboard_plans_ended_total"] == {("a", "", "failed"): 1}
 
 
 @pytest.mark.parametrize("labels", [{}, {"topic": "t", "id": "x"}, {"tpic": "t"}])
@@ -74,10 +74,14 @@ def test_the_fake_refuses_labels_outside_the_catalogue(labels: dict[str, Any]) -
         RecordingTelemetry().count("records_total", **labels)
 
 
-def test_commands_are_those_of_the_last_look(telemetry: MeteredTelemetry) -> None:
-    telemetry.show_commands({("a.Create", "pending"): 3, ("a.Create", "waiting"): 1, ("plan", "failed"): 9})
-    telemetry.show_commands({("a.Create", "pending"): 2})
-    assert samples(telemetry)["cordboard_commands"] == {("a.Create", "pending"): 2}
+def test_what_is_shown_is_what_was_named_last(telemetry: MeteredTelemetry) -> None:
+    telemetry.show("holds", {("hold",): 3, ("quarantine",): 1})
+    telemetry.show("holds", {("hold",): 2})
+    assert samples(telemetry)["cordboard_holds"] == {("hold",): 2}
+
+
+def test_every_label_of_the_catalogue_says_what_it_may_hold() -> None:
+    assert {label for entry in CATALOGUE.values() for label in entry.labels} == LABELS.keys()
 
 
 def test_a_part_is_not_ready_before_it_says_so(telemetry: MeteredTelemetry) -> None:

@@ -17,6 +17,7 @@ from service.application.ports import VendorOperation
 from service.application.present_reader import BatchingPresentReader
 from service.application.settlement import Settlement
 from service.application.takeover import take_over
+from service.application.tracing import Tracer
 from service.domain.outcome import Answer, Call, ErrorClass, Failure, Reply
 from service.vendors.huawei_aicc import vendor as huawei
 from service.vendors.tencent_ccc import vendor as tencent
@@ -104,8 +105,10 @@ class World:
 class House:
     """All steps of one process over a ledger, driven round by round."""
 
-    def __init__(self, clock: VirtualClock, telemetry: RecordingTelemetry, world: World) -> None:
-        self.clock, self.telemetry, self.world = clock, telemetry, world
+    def __init__(
+        self, clock: VirtualClock, telemetry: RecordingTelemetry, world: World, tracer: Tracer | None = None
+    ) -> None:
+        self.clock, self.telemetry, self.world, self.tracer = clock, telemetry, world, tracer
         self.source, self.publisher = FakeEventSource(), FakePublisher()
         operations: dict[str, Mapping[str, VendorOperation]] = {
             "acme_cn": tencent._operations(TENCENT, NoCredentials()),
@@ -128,13 +131,21 @@ class House:
             telemetry=telemetry,
             policy=POLICY.settling,
             rules={name: op.when_unclear for v in self.vendors.values() for name, op in v.operations.items()},
+            tracer=self.tracer,
         )
         accounts = POLICY.planning.accounts
         self.quota = SlotQuota(ledger=ledger, clock=clock, telemetry=telemetry)
         self.reader = BatchingPresentReader(
-            quota=self.quota, accounts=accounts, clients=self.vendors, clock=clock, telemetry=telemetry
+            quota=self.quota,
+            accounts=accounts,
+            clients=self.vendors,
+            clock=clock,
+            telemetry=telemetry,
+            tracer=self.tracer,
         )
-        self.intake = Intake(source=self.source, ledger=ledger, clock=clock, telemetry=telemetry, policy=POLICY)
+        self.intake = Intake(
+            source=self.source, ledger=ledger, clock=clock, telemetry=telemetry, policy=POLICY, tracer=self.tracer
+        )
         self.execution = Execution(
             ledger=ledger,
             own=FakeOwnSession(session),
@@ -144,6 +155,7 @@ class House:
                 randomness=FixedRandomness(),
                 telemetry=telemetry,
                 policy=POLICY.settling,
+                tracer=self.tracer,
             ),
             reader=self.reader,
             quota=self.quota,
@@ -152,8 +164,11 @@ class House:
             clock=clock,
             telemetry=telemetry,
             policy=POLICY.settling,
+            tracer=self.tracer,
         )
-        self.relay = OutboxRelay(ledger=ledger, publisher=self.publisher, clock=clock, telemetry=telemetry)
+        self.relay = OutboxRelay(
+            ledger=ledger, publisher=self.publisher, clock=clock, telemetry=telemetry, tracer=self.tracer
+        )
 
     async def close(self) -> None:
         """Stop: hand back, settle, and be gone."""

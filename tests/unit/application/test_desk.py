@@ -110,7 +110,6 @@ async def test_release_of_a_quarantine_is_told_as_recovered(front: FrontDesk, te
     (told,) = front.told("account.recovered")
     assert (told["data"]["account"], told["data"]["vendor"]) == ("acme_cn", "tencent_ccc")
     assert front.acts("release") == [("release", "ann", "account:acme_cn", "because")]
-    assert telemetry.levels["quarantined", (("account", "acme_cn"), ("operation", "all"))] == 0
 
 
 async def test_release_of_a_hold_is_not_told_as_recovered(front: FrontDesk) -> None:

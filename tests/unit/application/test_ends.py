@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.application.ends import show_quarantines
+from service.application.standing import show_standing
 from service.domain.outcome import ErrorClass, Failure
 from service.domain.quarantine import QuarantinePolicy
 from tests.fakes.telemetry import Line, RecordingTelemetry
@@ -22,8 +22,10 @@ def ended(house: House, **labels: str) -> float:
     return house.telemetry.counted("commands_ended_total", **labels)
 
 
-def shown(telemetry: RecordingTelemetry) -> dict[tuple[str, ...], float]:
-    """The gauge, by account and operation."""
+async def shown(house: House, telemetry: RecordingTelemetry | None = None) -> dict[tuple[str, ...], float]:
+    """The gauge of quarantines as it is scraped, by account and operation."""
+    telemetry = telemetry or house.telemetry
+    await show_standing(telemetry, house.ledger, accounts={}, calls={}, clock=house.clock)
     return {
         tuple(value for _, value in labels): level
         for (name, labels), level in telemetry.levels.items()
@@ -95,7 +97,7 @@ async def test_sick_account_is_counted_shown_and_told_with_what_to_do(
 
     await house.clock.advance(POLICY.longest_probe_seconds)
     await house.work()
-    assert shown(telemetry) == {("acme_cn", "all"): 0}
+    assert await shown(house) == {}
     (line,) = lines(telemetry, "an account has recovered")
     assert (line.level, line.fields["account"]) == ("info", "acme_cn")
 
@@ -103,14 +105,36 @@ async def test_sick_account_is_counted_shown_and_told_with_what_to_do(
 async def test_missing_right_stops_and_shows_one_operation(house: House, telemetry: RecordingTelemetry) -> None:
     house.vendors["acme_cn"].script(CREATE, *[NO_RIGHT] * 3)
     await house.take(hired(1))
-    assert shown(telemetry) == {("acme_cn", CREATE): 1}
+    assert await shown(house) == {("acme_cn", CREATE): 1}
     assert telemetry.counted("quarantines_total", account="acme_cn", operation=CREATE) == 1
 
 
-async def test_quarantine_of_an_earlier_process_is_shown_again(house: House) -> None:
+async def test_quarantine_is_shown_by_every_process_of_a_fleet(house: House) -> None:
     house.vendors["acme_cn"].script(LOOK, *[REFUSED_KEY] * 3)
     await house.take(hired(1))
-    later = RecordingTelemetry()
-    await show_quarantines(later, house.ledger.reopen(), ["acme_cn", "acme_hw"])
-    assert shown(later) == {("acme_cn", "all"): 1}
-    assert later.counts == {}
+    another = RecordingTelemetry()
+    assert await shown(house, another) == {("acme_cn", "all"): 1}
+    assert another.counts == {}
+
+
+# --- hires ----------------------------------------------------------------------------------------------------------
+
+
+async def test_hire_that_is_ready_is_measured_and_counted_in_time(house: House) -> None:
+    await house.take(hired(1))
+    assert house.telemetry.counted("hires_total", account="acme_cn", outcome="in_time") == 1
+    ((_, took),) = [o for o in house.telemetry.observations.items() if o[0][0] == "hired_to_ready_seconds"]
+    assert len(took) == 1
+
+
+async def test_hire_that_no_speed_could_have_saved_counts_for_no_objective(house: House) -> None:
+    house.source.add(hired(1, account="nobody"))
+    await house.intake.run_once()
+    assert house.telemetry.counted("hires_total", outcome="refused") == 1
+    assert house.telemetry.counted("hires_total") == 1
+
+
+async def test_stages_of_a_command_are_measured(house: House) -> None:
+    await house.take(hired(1))
+    stages = {dict(labels)["stage"] for name, labels in house.telemetry.observations if name == "stage_seconds"}
+    assert stages == {"intake", "queue", "quota", "vendor", "settlement"}

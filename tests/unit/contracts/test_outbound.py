@@ -84,6 +84,7 @@ def test_headers_say_structured_and_repeat_the_attributes() -> None:
         "ce_correlationid": b"case-1",
         "ce_causationid": b"hire-1",
         "ce_traceparent": b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "traceparent": b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     }
 
 

@@ -190,3 +190,21 @@ def test_message_reduced_as_far_as_can_be_still_has_key_or_value(key: bytes | No
     reduced = tell.bare(replace(whole, key=key))
     assert reduced.value == value
     assert reduced.key is not None or reduced.value is not None
+
+
+def test_another_trace_context_changes_nothing_else() -> None:
+    plan = replace(PLAN, event_subject=f'"traceparent":"{PLAN.traceparent}"')
+    message = tell.command_ended(plan, replace(COMMAND, state=CommandState.SUCCEEDED), NOW)
+    ours = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"
+    retraced = tell.retraced(message, ours)
+    assert tell.trace_of(message) == PLAN.traceparent
+    assert tell.trace_of(retraced) == ours
+    assert read(retraced) == read(message) | {"traceparent": ours}
+    headers = dict(message.headers) | {"ce_traceparent": ours.encode(), "traceparent": ours.encode()}
+    assert dict(retraced.headers) == headers
+
+
+def test_a_dead_letters_trace_context_is_its_senders_business() -> None:
+    defect = Defect(reason=DeadLetterReason.INVALID_FIELD, field=None, message="m")
+    record = make_record(headers=(("ce_traceparent", b"not one"),))
+    assert tell.trace_of(tell.dead_letter(record, defect, NOW)) is None

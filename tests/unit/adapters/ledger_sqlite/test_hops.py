@@ -150,7 +150,7 @@ async def test_no_hop_of_other_answers_is_long(ledger: SqliteLedger, counted: Co
     assert await ledger.begun("replay-1") == 0
     assert len(await ledger.told([f"m-{number}" for number in range(1, 3001)])) == 3000
     assert await ledger.letter_bytes("m-1") is None
-    assert await ledger.counts() == {}
+    assert await ledger.oldest() == {}
     assert (await ledger.replays(unfinished=True), await ledger.holds(standing=True)) == ([], [])
 
     assert max(counted.hops) <= MOST_STEPS, max(counted.hops)

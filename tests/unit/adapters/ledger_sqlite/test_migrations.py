@@ -53,7 +53,11 @@ def test_status_says_what_is_pending_and_makes_no_file(path: Path) -> None:
 
     assert [row.applied_at for row in before] == [None] * len(before)
     assert all(row.applied_at is not None for row in after)
-    assert [row.name for row in before] == [row.name for row in after] == ["first_schema", "claims", "erasing", "desk"]
+    assert (
+        [row.name for row in before]
+        == [row.name for row in after]
+        == ["first_schema", "claims", "erasing", "desk", "oldest"]
+    )
 
 
 async def test_a_ledger_that_is_behind_is_refused_without_migrate(path: Path) -> None:

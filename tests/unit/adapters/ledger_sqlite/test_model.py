@@ -228,7 +228,7 @@ class Driver:
             found,
             stories,
             list(await self.ledger.plans(CommandQuery())),
-            await self.ledger.counts(),
+            await self.ledger.oldest(),
             tallies,
             failed,
         ]

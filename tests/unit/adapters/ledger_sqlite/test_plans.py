@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from service.adapters.ledger_sql import questions, rows
-from service.adapters.ledger_sqlite import claims, desk, erasing, file, forgetting, listings, state
+from service.adapters.ledger_sqlite import claims, desk, erasing, file, forgetting, inquiries, listings, state
 from service.adapters.ledger_sqlite.ledger import SqliteLedger
 from service.adapters.ledger_sqlite.sql import in_sqlite
 from service.application.inquiry import ActQuery, EventQuery, LetterQuery
@@ -74,7 +74,7 @@ def connection(request: pytest.FixtureRequest, path: Path) -> Iterator[sqlite3.C
         (claims.IS_UNDER_WAY, ("commands_claimed", "commands_in_flight")),
         (listings.SELECT_UNPUBLISHED, ("outbox_unpublished",)),
         (listings.MARK_PUBLISHED, ("sqlite_autoindex_outbox_2", "sqlite_autoindex_outbox_1")),
-        (listings.COUNT_UNFINISHED, ("PRIMARY KEY",)),
+        (inquiries.OLDEST, ("PRIMARY KEY", "commands_oldest")),
         (state.SELECT_DIGESTS, ("PRIMARY KEY",)),
         (state.SELECT_LAST_ARRIVAL, ("sqlite_autoindex_event_digests_2",)),
         (state.SELECT_PLANS, ("sqlite_autoindex_plans_1",)),
