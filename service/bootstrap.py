@@ -30,6 +30,7 @@ from service.adapters.quota_dealing import DealtQuota
 from service.adapters.quota_slots import SlotQuota
 from service.adapters.quota_tokens import TokenQuota
 from service.adapters.system_clock import SystemClock, SystemRandomness
+from service.application.beginnings import begin_at_zero
 from service.application.desk import Desk
 from service.application.execution import Execution
 from service.application.hold_telling import HoldTelling
@@ -97,6 +98,13 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
     Raises LedgerLockedError when another process has the ledger, UnavailableError when it can't be opened or read
     (afterwards nothing of it is open: it may be tried again), MigrationError when its schema is not for this program.
     """
+    begin_at_zero(
+        telemetry,
+        accounts=settings.accounts,
+        operations={name: vendor.operations for name, vendor in VENDORS.items()},
+        calls={name: vendor.calls for name, vendor in VENDORS.items()},
+        topics=settings.kafka.topics,
+    )
     async with AsyncExitStack() as opened:
         tracer = await _open_traces(settings, telemetry, opened)
         site = _Site(settings, telemetry, SystemClock(), Failpoints.of(os.environ), opened, tracer)

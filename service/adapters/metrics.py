@@ -101,14 +101,15 @@ class MeteredTelemetry:
         return encode(self.registry), content_type
 
     def _labelled(self, name: str, labels: Mapping[str, str]) -> MetricWrapperBase | None:
-        """The metric's child; None, and an error line, if the catalogue has no such metric or other labels."""
+        """The metric's child; None, and an error line, if the catalogue has no such metric or no such series of it."""
         key = (name, *labels.items())
         known = self._children.get(key)
         if known is not None:
             return known
         metric = self._metrics.get(name)
-        if metric is None or set(labels) != set(ENTRIES[name].labels):
-            self._log.error("a figure is not in the catalogue", metric=name, labels=sorted(labels))
+        fault = "there is no such figure" if metric is None else ENTRIES[name].fault_of(labels)
+        if metric is None or fault is not None:
+            self._log.error("a figure is not in the catalogue", metric=name, fault=fault)
             return None
         if not labels:
             return metric

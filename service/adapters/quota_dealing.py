@@ -152,9 +152,8 @@ class DealtQuota:
         """Wait in the lane until a slot lies within the lead time; take it."""
         desk = self._desk(account, operation)
         slot = await desk.wait(account.name, lane, since)
-        self._telemetry.count("slots_granted_total", operation=operation, lane=lane)
-        if desk.spending.rate() != desk.told_rate:
-            self._tell_rate(operation)
+        self._telemetry.count("slots_granted_total", operation=operation, account=account.name, lane=lane)
+        self._tell_rate(desk, account.name)
         return slot
 
     async def ready(self, slot: Slot) -> bool:
@@ -167,13 +166,13 @@ class DealtQuota:
 
     def throttled(self, account: Account, operation: str) -> None:
         """Slow the quota at once; notice if it can't have been us who overspent it."""
-        self._telemetry.count("throttled_total", operation=operation)
+        self._telemetry.count("throttled_total", operation=operation, account=account.name)
         desk = self._desk(account, operation)
         if desk.spending.slow_down():
             desk.supply.slowed()
-        self._tell_rate(operation)
+        self._tell_rate(desk, account.name)
         if desk.spending.spent_by_others():
-            self._telemetry.count("foreign_spending_total", operation=operation)
+            self._telemetry.count("foreign_spending_total", operation=operation, account=account.name)
             desk.spending.tell_foreign()
 
     async def close(self) -> None:
@@ -192,11 +191,15 @@ class DealtQuota:
             self._desks[key] = _Desk(spending, supply, queue, clock=self._clock, lead=self._lead)
         return self._desks[key]
 
-    def _tell_rate(self, operation: str) -> None:
-        desks = [desk for (_, name), desk in self._desks.items() if name == operation]
-        for desk in desks:
-            desk.told_rate = desk.spending.rate()
-        self._telemetry.level("quota_rate", min(desk.told_rate for desk in desks), operation=operation)
+    def _tell_rate(self, desk: _Desk, account: str) -> None:
+        """Show how fast each account of the quota's group goes now, if that has changed or is news of this one."""
+        rate = desk.spending.rate()
+        if rate == desk.told_rate and account in desk.accounts:
+            return
+        desk.told_rate = rate
+        desk.accounts.add(account)
+        for name in desk.accounts:
+            self._telemetry.level("quota_rate", rate, account=name, operation=desk.spending.operation)
 
 
 @dataclass(order=True)
@@ -254,6 +257,7 @@ class _Desk:
         self._queue, self._clock, self._lead = queue, clock, lead
         self._dealing: asyncio.Task[None] | None = None
         self.told_rate = -1.0
+        self.accounts: set[str] = set()  # those that the rate was told of
 
     async def wait(self, account: str, lane: Lane, since: float) -> Slot:
         waiting = self._queue.join(account, lane, since)

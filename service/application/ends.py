@@ -16,8 +16,11 @@ WHOLE_ACCOUNT: Final = "all"
 BY_ITSELF: Final = "the work that waits goes on by itself once the vendor answers a probe"
 
 
-def count_ends(telemetry: Telemetry, changes: Changes) -> None:
-    """Count the commands and plans that a decision ended."""
+def count_ends(telemetry: Telemetry, changes: Changes, *, objective: float) -> None:
+    """Count the commands and plans that a decision ended, and how hires met the objective.
+
+    `objective`: within how many seconds an agent who is hired shall be ready.
+    """
     for command in changes.commands:
         if command.state.ended:
             telemetry.count(
@@ -41,6 +44,8 @@ def count_ends(telemetry: Telemetry, changes: Changes) -> None:
             telemetry.count(
                 "plans_ended_total", account=plan.account or "", state=plan.state, error_class=_class_of(plan.failure)
             )
+            if plan.event_type == HIRED:
+                _count_hire(telemetry, plan, objective)
 
 
 def _class_of(failure: Failure | None) -> str:
@@ -59,18 +64,13 @@ NOT_OURS: Final = frozenset(
 """What no service can mend by being faster: such a hire counts for no objective."""
 
 
-def count_hires(telemetry: Telemetry, changes: Changes, objective: float) -> None:
-    """Measure how long hires took that are ready now; count those in time, late, failed, and refused for good.
-
-    `objective`: within how many seconds an agent shall be ready.
-    """
-    for plan in changes.plans:
-        if plan.event_type == HIRED and plan.state is not PlanState.OPEN:
-            took = max(0.0, (plan.ended_at or plan.created_at) - (plan.effective_at or plan.created_at))
-            account = plan.account or ""
-            if plan.state is PlanState.COMPLETED:
-                telemetry.observe("hired_to_ready_seconds", took, account=account)
-            telemetry.count("hires_total", account=account, outcome=_in_time(plan, took, objective))
+def _count_hire(telemetry: Telemetry, plan: Plan, objective: float) -> None:
+    """Measure how long it took if the agent is ready now; count it as in time, late, failed, or refused for good."""
+    took = max(0.0, (plan.ended_at or plan.created_at) - (plan.effective_at or plan.created_at))
+    account = plan.account or ""
+    if plan.state is PlanState.COMPLETED:
+        telemetry.observe("hired_to_ready_seconds", took, account=account)
+    telemetry.count("hires_total", account=account, outcome=_in_time(plan, took, objective))
 
 
 def _in_time(plan: Plan, took: float, objective: float) -> str:

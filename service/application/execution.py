@@ -381,7 +381,7 @@ class Execution:
                 )
             if await self._quota.ready(slot):
                 return slot, waited
-            self._telemetry.count("slots_given_up_total", operation=call.operation)
+            self._telemetry.count("slots_given_up_total", operation=call.operation, account=account.name)
 
     def _about_to_write(self, slot: Slot) -> None:
         """The last moment: what is written from here on is sent. A frozen process wakes up at any line before."""
@@ -391,10 +391,10 @@ class Execution:
 
     def _tell_call(self, command: Command, call: Call, reply: Answer | Failure, sent: SentTimes) -> None:
         outcome = "succeeded" if isinstance(reply, Answer) else reply.error_class.value
-        lane = command.lane
-        self._telemetry.count("vendor_requests_total", operation=call.operation, lane=lane, outcome=outcome)
-        self._telemetry.observe("vendor_request_seconds", sent.vendor_seconds, operation=call.operation)
-        self._telemetry.observe("quota_wait_seconds", sent.quota_seconds, operation=call.operation, lane=lane)
+        name, account, lane = call.operation, command.account, command.lane
+        self._telemetry.count("vendor_requests_total", operation=name, account=account, lane=lane, outcome=outcome)
+        self._telemetry.observe("vendor_request_seconds", sent.vendor_seconds, operation=name, account=account)
+        self._telemetry.observe("quota_wait_seconds", sent.quota_seconds, operation=name, account=account, lane=lane)
 
     def _trace_call(self, tracer: Tracer, run: _Run, call: Call, reply: Reply, sent: SentTimes) -> None:
         command, ended = run.claim.command, self._clock.now()

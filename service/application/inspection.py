@@ -14,9 +14,9 @@ from service.application.ports import Clock, CommandQuery, Ledger
 from service.domain.account import Account
 from service.domain.binding import Binding
 from service.domain.blueprint import Step
-from service.domain.command import Command, CommandState, Lane, Plan, PlanState, WaitCause
+from service.domain.command import UNFINISHED, Command, CommandState, Lane, Plan, PlanState, WaitCause
 from service.domain.explaining import Explanation, PlanTrace, Wait, overtaken_by, wait_of
-from service.domain.forecast import seconds_until_empty, usable_rate
+from service.domain.forecast import longest, seconds_until_empty, usable_rate
 from service.domain.idempotency_key import message_id, plan_id
 from service.domain.ledger_state import Changes, Hold, Keys, Known, StoredEvent
 from service.domain.value import Value
@@ -124,8 +124,8 @@ class Inspection:
                 keys[self._accounts[tally.account].group(), tally.operation].append(tally)
         queues = [self._queue(key, rows, holds, rates.get(key)) for key, rows in sorted(keys.items())]
         waiting = tuple(q for q in queues if q.backlog or q.held or q.not_due)
-        longest = max((seconds for q in waiting for seconds in q.empty_in.values()), default=0.0)
-        return Forecast(hires=hires, queues=waiting, empty_in=longest)
+        empty_in = max((longest(queue.empty_in) for queue in waiting), default=0.0)
+        return Forecast(hires=hires, queues=waiting, empty_in=empty_in)
 
     def _hiring_account(self, account: str | None) -> str | None:
         names = [name for name, known in sorted(self._accounts.items()) if known.vendor == HIRING_VENDOR]
@@ -140,7 +140,7 @@ class Inspection:
         accounts = set()
         for tally in tallies:
             accounts.add(tally.account)
-            due = tally.state in QUEUED or tally.cause in COMING
+            due = is_due(tally)
             if tally.state == CommandState.IN_DOUBT.value or (tally.state == "waiting" and not due):
                 not_due += tally.number
             elif due and is_held(tally, holds):
@@ -247,9 +247,13 @@ class Inspection:
         return tuple(sorted(told, key=lambda one: (one[2] is None, one[2] or 0.0, one[0])))
 
 
-UNFINISHED: Final = tuple(state.value for state in CommandState if not state.ended)
 HIRING_VENDOR: Final = "tencent_ccc"
 HIRE: Final = {Step.EXTENSION: "tencent_ccc.CreateExtension", Step.REGISTRATION: "tencent_ccc.DescribeExtension"}
+
+
+def is_due(tally: Tally) -> bool:
+    """Whether such commands go on by themselves, now or once what stands before them is done."""
+    return tally.state in QUEUED or tally.cause in COMING
 
 
 def _by_id(plans: Iterable[Plan]) -> dict[str, Plan]:

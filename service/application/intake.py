@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from contracts.dead_letter import DeadLetterReason
-from service.application.ends import count_ends, count_hires
+from service.application.ends import count_ends
 from service.application.intake_tracing import TracedBatch
 from service.application.ports import Clock, EventSource, Ledger, UnavailableError
 from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going
@@ -153,8 +153,7 @@ class Intake:
         changes = await store(batch, now)
         self._telemetry.health("ledger", ready=True)
         self._telemetry.observe("intake_batch_seconds", self._clock.monotonic() - begun)
-        count_ends(self._telemetry, changes)
-        count_hires(self._telemetry, changes, self._policy.settling.hired_to_ready_seconds)
+        count_ends(self._telemetry, changes, objective=self._policy.settling.hired_to_ready_seconds)
         self._brakes.found_bad(letter.topic for letter in changes.dead_letters if letter.reason == "id_reused")
         self._tell(batch, changes)
 

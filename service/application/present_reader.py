@@ -163,17 +163,18 @@ class BatchingPresentReader:
         self, account: Account, call: Call, slot: Slot | None, *, lane: Lane, asks: Sequence[_Ask]
     ) -> Reply:
         since = self._clock.now()
+        called, whose = call.operation, account.name
         while slot is None or not await self._quota.ready(slot):
             if slot is not None:
-                self._telemetry.count("slots_given_up_total", operation=call.operation)
+                self._telemetry.count("slots_given_up_total", operation=called, account=whose)
             slot = await self._quota.reserve(account, call.operation, lane, since=since)
         begun = self._clock.monotonic()
         taken = slot
         reply = await self._clients[account.name].exchange(call, lambda: self._quota.sent(taken))
         seconds = self._clock.monotonic() - begun
         outcome = "succeeded" if isinstance(reply, Answer) else reply.error_class.value
-        self._telemetry.count("vendor_requests_total", operation=call.operation, lane=lane, outcome=outcome)
-        self._telemetry.observe("vendor_request_seconds", seconds, operation=call.operation)
+        self._telemetry.count("vendor_requests_total", operation=called, account=whose, lane=lane, outcome=outcome)
+        self._telemetry.observe("vendor_request_seconds", seconds, operation=called, account=whose)
         if isinstance(reply, Failure) and reply.error_class is ErrorClass.THROTTLED:
             self._quota.throttled(account, call.operation)
         if self._tracer is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from service.application.ends import count_ends, count_hires, tell_quarantines
+from service.application.ends import count_ends, tell_quarantines
 from service.application.ports import Claim, Clock, Ledger, LostClaimError, Randomness, SentTimes, Slot
 from service.application.rounds import insist
 from service.application.telemetry import Telemetry
@@ -167,8 +167,7 @@ class Settlement:
             self._telemetry.log("warning", "an outcome came for lost work", **_identity(claim.command, claim))
             return
         failure = outcome if isinstance(outcome, Failure) else None
-        count_ends(self._telemetry, changes)
-        count_hires(self._telemetry, changes, self._policy.hired_to_ready_seconds)
+        count_ends(self._telemetry, changes, objective=self._policy.hired_to_ready_seconds)
         tell_quarantines(self._telemetry, changes, "" if failure is None else advise(failure).text)
         self._telemetry.log(
             "warning" if failure is not None else "info",

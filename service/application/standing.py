@@ -11,11 +11,11 @@ from typing import Final
 
 from service.application.ends import WHOLE_ACCOUNT
 from service.application.inquiry import Tally
-from service.application.inspection import COMING, QUEUED, DeskLedger, is_held
+from service.application.inspection import DeskLedger, is_due, is_held
 from service.application.ports import Clock
 from service.application.telemetry import Gauge, Telemetry
 from service.domain.account import Account
-from service.domain.command import CommandState
+from service.domain.command import UNFINISHED
 from service.domain.ledger_state import Hold, HoldKind
 
 KNOWN_BY_THE_LEDGER: Final[tuple[Gauge, ...]] = (
@@ -27,8 +27,6 @@ KNOWN_BY_THE_LEDGER: Final[tuple[Gauge, ...]] = (
     "replays",
 )
 Figures = dict[tuple[str, ...], float]
-
-UNFINISHED: Final = frozenset(state.value for state in CommandState if not state.ended)
 
 
 async def show_standing(
@@ -66,8 +64,7 @@ def _show_commands(telemetry: Telemetry, tallies: Sequence[Tally], holds: Sequen
     held: Counter[tuple[str, ...]] = Counter()
     for tally in tallies:
         commands[tally.operation, tally.account, tally.lane, tally.state, tally.cause] += tally.number
-        could_go_on = tally.state in QUEUED or tally.cause in COMING
-        held[tally.account,] += tally.number if could_go_on and is_held(tally, holds) else 0
+        held[tally.account,] += tally.number if is_due(tally) and is_held(tally, holds) else 0
     telemetry.show("commands", dict(commands))
     telemetry.show("held_commands", dict(held))
 

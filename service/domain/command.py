@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
 
 from service.domain.outcome import Failure, Json
 from service.domain.value import Value, field
@@ -37,6 +38,10 @@ ENDS = frozenset(
         CommandState.CANCELLED,
     }
 )
+
+
+UNFINISHED: Final = tuple(state.value for state in CommandState if not state.ended)
+"""The states of a command that something has yet to come of."""
 
 
 class WaitCause(StrEnum):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from service.adapters.metrics import BUCKETS, PREFIX
-from service.application.telemetry import CATALOGUE, LABELS
+from service.application.telemetry import CATALOGUE, CLOSED, LABELS
 from service.application.tracing import ATTRIBUTES, SPANS
 
 HEAD: Final = """# Telemetry
@@ -15,9 +15,10 @@ HEAD: Final = """# Telemetry
 <!-- Made by `python -m service.entrypoints.telemetry_page`; edit service/application/telemetry.py. -->
 
 `/metrics` has every figure below and no other: the catalogue is closed, its names are checked by the type checker, and
-a figure with other labels than these is told and dropped. Prometheus text, or OpenMetrics if asked for. Labels hold
-closed lists or names that the settings bound: never an id, a person's name or free text. A counter's name ends in
-`_total`, a time is in seconds.
+a figure with other labels than these, or with another value where a list is closed, is told and dropped. Prometheus
+text, or OpenMetrics if asked for. Labels hold closed lists or names that the settings bound: never an id, a person's
+name or free text. A counter's name ends in `_total`, a time is in seconds. Counters that alerts and dashboards look for
+begin at zero with the process, so that the first of anything is an increase.
 
 Figures that the ledger knows better than any process (commands, holds, replays, ages) are read when somebody scrapes,
 so every process of a fleet shows the same: take their maximum, not their sum. All others are each process's own.
@@ -28,8 +29,8 @@ so every process of a fleet shows the same: take their maximum, not their sum. A
 LABELS_HEAD: Final = """
 ## Labels
 
-| label | holds |
-| --- | --- |
+| label | means | holds |
+| --- | --- | --- |
 """
 
 TRACES_HEAD: Final = """
@@ -81,17 +82,29 @@ def render_page() -> str:
 
 
 def _figures() -> Iterator[str]:
-    yield "| figure | kind | labels | meaning |"
-    yield "| --- | --- | --- | --- |"
+    yield "| figure | kind | unit | labels | meaning |"
+    yield "| --- | --- | --- | --- | --- |"
     for name, metric in sorted(CATALOGUE.items()):
         labels = ", ".join(f"`{label}`" for label in metric.labels)
         bounds = f" Bounds: {', '.join(f'{bound:g}' for bound in BUCKETS[name])}." if name in BUCKETS else ""
-        yield f"| `{PREFIX}{name}` | {metric.kind} | {labels} | {metric.meaning}{bounds} |"
+        yield f"| `{PREFIX}{name}` | {metric.kind} | {metric.unit} | {labels} | {metric.meaning}{bounds} |"
 
 
 def _labels() -> Iterator[str]:
-    for label, holds in sorted(LABELS.items()):
-        yield f"| `{label}` | {holds} |"
+    for label, means in sorted(LABELS.items()):
+        yield f"| `{label}` | {means} | {_holds(label)} |"
+
+
+def _holds(label: str) -> str:
+    """What a label may hold: one closed list, or one for each figure; else what the settings name."""
+    if label in CLOSED:
+        return _listed(CLOSED[label])
+    own = [(name, metric.own[label]) for name, metric in sorted(CATALOGUE.items()) if label in metric.own]
+    return "; ".join(f"in `{name}` {_listed(values)}" for name, values in own)
+
+
+def _listed(values: Sequence[str]) -> str:
+    return ", ".join(f"`{value}`" if value else "empty" for value in values)
 
 
 def _spans() -> Iterator[str]:

@@ -25,6 +25,7 @@ FOLDER: Final = ROOT / "helm" / "dashboards"
 COMMANDS: Final = "account, operation, lane, state, cause"
 OURS: Final = 'account=~"$account"'
 ITS: Final = 'operation=~"$operation"'
+BOTH: Final = f"{OURS}, {ITS}"
 
 
 def _unfinished(matchers: str, by: str) -> str:
@@ -52,7 +53,7 @@ def _counted(counter: str, by: str, matchers: str = "") -> str:
 BACKLOG: Final = "sum by (account) (cordboard:backlog:commands)"
 ENDED: Final = "sum by (account) (cordboard:commands_ended:rate5m)"
 MISSED: Final = 'sum(rate(cordboard_hires_total{outcome=~"late|failed"}[3d]))'
-HIRES: Final = 'sum(rate(cordboard_hires_total{outcome=~"in_time|late|failed"}[3d]))'
+HIRES: Final = '(sum(rate(cordboard_hires_total{outcome=~"in_time|late|failed"}[3d])) > 0)'
 ALERTS_SINCE: Final = (
     'max by (alertname, severity, account, operation, topic) (ALERTS_FOR_STATE{alertname=~"Cordboard.+"})'
 )
@@ -121,8 +122,8 @@ WHOSE: Final = Row(
         ),
         Panel(
             title="Requests without a clear answer",
-            about="Share of an operation's requests that were not answered, or not clearly. Refusals are answers.",
-            asks=(("{{operation}}", "cordboard:vendor_trouble:ratio_rate5m"),),
+            about="Share of an account's requests that were not answered, or not clearly. Refusals are answers.",
+            asks=(("{{account}} {{operation}}", "cordboard:vendor_trouble:ratio_rate5m"),),
             unit="percentunit",
             width=12,
             least=0,
@@ -131,7 +132,7 @@ WHOSE: Final = Row(
         Panel(
             title="Vendors' answers",
             about="Requests per second by how they came out.",
-            asks=(("{{operation}} {{outcome}}", _per_second("vendor_requests_total", "operation, outcome")),),
+            asks=(("{{account}} {{outcome}}", _per_second("vendor_requests_total", "account, outcome")),),
             unit="reqps",
             width=12,
         ),
@@ -329,7 +330,7 @@ OVERVIEW: Final = Dashboard(
 ACCOUNT: Final = Dashboard(
     uid="cordboard-account",
     title="Cordboard: account",
-    about="One account, or several; and the operations of its vendor, which all accounts of that vendor share here.",
+    about="One account, or several, and the operations of its vendor.",
     variables=(
         asked_variable("account", "Account", "label_values(cordboard_quarantined, account)", several=True),
         asked_variable(
@@ -455,13 +456,13 @@ ACCOUNT: Final = Dashboard(
             ),
         ),
         Row(
-            title="Operations, all accounts of the vendor together",
+            title="Operations of $account",
             panels=(
                 Panel(
                     title="Requests",
                     about="Per second, by how they came out.",
                     asks=(
-                        ("{{operation}} {{outcome}}", _per_second("vendor_requests_total", "operation, outcome", ITS)),
+                        ("{{operation}} {{outcome}}", _per_second("vendor_requests_total", "operation, outcome", BOTH)),
                     ),
                     unit="reqps",
                 ),
@@ -469,14 +470,14 @@ ACCOUNT: Final = Dashboard(
                     title="Time to answer",
                     about="From sending a request to its verdict.",
                     asks=(
-                        ("{{operation}} half", _quantile(0.5, "vendor_request_seconds", ITS, "operation")),
-                        ("{{operation}} 99 %", _quantile(0.99, "vendor_request_seconds", ITS, "operation")),
+                        ("{{operation}} half", _quantile(0.5, "vendor_request_seconds", BOTH, "operation")),
+                        ("{{operation}} 99 %", _quantile(0.99, "vendor_request_seconds", BOTH, "operation")),
                     ),
                     unit="s",
                 ),
                 Panel(
                     title="Where a command's time goes",
-                    about="Mean of what ended, by stage.",
+                    about="Mean of what ended, by stage; all accounts together.",
                     asks=(("{{stage}}", MEAN_STAGE),),
                     unit="s",
                     stacked=True,
@@ -487,38 +488,38 @@ ACCOUNT: Final = Dashboard(
                     asks=(
                         (
                             "{{operation}} configured",
-                            f"max by (operation) (cordboard_quota_configured{{{OURS}, {ITS}}})",
+                            f"max by (operation) (cordboard_quota_configured{{{BOTH}}})",
                         ),
-                        ("{{operation}} goes at", f"min by (operation) (cordboard_quota_rate{{{ITS}}})"),
-                        ("{{operation}} given out", _per_second("slots_granted_total", "operation", ITS)),
+                        ("{{operation}} goes at", f"min by (operation) (cordboard_quota_rate{{{BOTH}}})"),
+                        ("{{operation}} given out", _per_second("slots_granted_total", "operation", BOTH)),
                     ),
                     unit="reqps",
                 ),
                 Panel(
                     title="Wait for a slot",
                     about="99 of 100 waited less.",
-                    asks=(("{{operation}} {{lane}}", _quantile(0.99, "quota_wait_seconds", ITS, "operation, lane")),),
+                    asks=(("{{operation}} {{lane}}", _quantile(0.99, "quota_wait_seconds", BOTH, "operation, lane")),),
                     unit="s",
                 ),
                 Panel(
                     title="Throttled",
                     about="Replies that said the quota is overspent; `by others` while we kept below it.",
                     asks=(
-                        ("{{operation}}", _per_second("throttled_total", "operation", ITS)),
-                        ("{{operation}} by others", _per_second("foreign_spending_total", "operation", ITS)),
+                        ("{{operation}}", _per_second("throttled_total", "operation", BOTH)),
+                        ("{{operation}} by others", _per_second("foreign_spending_total", "operation", BOTH)),
                     ),
                     unit="reqps",
                 ),
                 Panel(
                     title="Slots by lane",
                     about="Given to calls, per second.",
-                    asks=(("{{lane}}", _per_second("slots_granted_total", "lane", ITS)),),
+                    asks=(("{{lane}}", _per_second("slots_granted_total", "lane", BOTH)),),
                     unit="reqps",
                     stacked=True,
                 ),
                 Panel(
                     title="Age at its end",
-                    about="From a command's birth to its end: 99 of 100 were younger.",
+                    about="From a command's birth to its end: 99 of 100 were younger; all accounts together.",
                     asks=(("{{operation}}", _quantile(0.99, "command_age_seconds", ITS, "operation")),),
                     unit="s",
                 ),

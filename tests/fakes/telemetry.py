@@ -72,6 +72,8 @@ class RecordingTelemetry:
 
 def _series(kind: str, metric: str, labels: dict[str, str]) -> Series:
     entry = CATALOGUE.get(metric)  # type: ignore[call-overload]  # asked with any text on purpose
-    if entry is None or entry.kind != kind or set(entry.labels) != set(labels):
-        raise ValueError(f"the catalogue has no {kind} {metric} with labels {sorted(labels)}")
+    if entry is None or entry.kind != kind:
+        raise ValueError(f"the catalogue has no {kind} {metric}")
+    if fault := entry.fault_of(labels):
+        raise ValueError(f"the catalogue has no such {metric}: {fault}")
     return metric, tuple(sorted((label, str(value)) for label, value in labels.items()))

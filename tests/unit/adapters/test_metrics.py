@@ -74,6 +74,24 @@ def test_the_fake_refuses_labels_outside_the_catalogue(labels: dict[str, Any]) -
         RecordingTelemetry().count("records_total", **labels)
 
 
+@pytest.mark.parametrize("reason", ["too_long", ""])
+def test_value_outside_a_closed_list_makes_no_series(telemetry: MeteredTelemetry, reason: str) -> None:
+    telemetry.count("dead_letters_total", topic="hr.events", reason=reason)
+    assert "cordboard_dead_letters_total" not in samples(telemetry)
+    with pytest.raises(ValueError, match="reason can't be"):
+        RecordingTelemetry().count("dead_letters_total", topic="hr.events", reason=reason)
+
+
+def test_names_say_their_units() -> None:
+    seconds = {name for name, entry in CATALOGUE.items() if entry.unit == "seconds"}
+    assert seconds == {name for name in CATALOGUE if name.endswith("_seconds")}
+    assert all((entry.kind == "counter") == name.endswith("_total") for name, entry in CATALOGUE.items())
+
+
+def test_no_figure_closes_a_label_that_it_lacks() -> None:
+    assert all(entry.own.keys() <= set(entry.labels) for entry in CATALOGUE.values())
+
+
 def test_what_is_shown_is_what_was_named_last(telemetry: MeteredTelemetry) -> None:
     telemetry.show("holds", {("hold",): 3, ("quarantine",): 1})
     telemetry.show("holds", {("hold",): 2})

@@ -370,6 +370,10 @@ def sent_between(crew: Crew, begin: float, end: float) -> int:
     return sum(begin <= at < end for at in crew.sends)
 
 
+def rate_of(telemetry: RecordingTelemetry, account: Account) -> float:
+    return telemetry.levels["quota_rate", (("account", account.name), ("operation", CREATE))]
+
+
 async def test_throttling_slows_the_quota_at_once_and_it_recovers_slowly(
     quota: SlotQuota, clock: VirtualClock, telemetry: RecordingTelemetry
 ) -> None:
@@ -378,13 +382,13 @@ async def test_throttling_slows_the_quota_at_once_and_it_recovers_slowly(
     await clock.advance(10.0)
     begun = clock.monotonic()
     quota.throttled(ONE, CREATE)
-    assert telemetry.levels["quota_rate", (("operation", CREATE),)] == 10.0
+    assert rate_of(telemetry, ONE) == 10.0
     await clock.advance(40.0)
     assert sent_between(crew, begun, begun + 2.0) <= 24  # the lead time's slots were dealt already
     assert sent_between(crew, begun + 10.0, begun + 11.0) <= 14
     assert sent_between(crew, begun + 35.0, begun + 40.0) >= 97
     assert most_in_a_window(crew.sends) <= 20
-    assert telemetry.levels["quota_rate", (("operation", CREATE),)] == 20.0
+    assert rate_of(telemetry, ONE) == 20.0
     assert crew.given_up == 0
     await crew.stop()
 
@@ -543,7 +547,7 @@ async def test_changed_quota_is_shown(
     await change(ledger, 5.0)
     await clock.advance(3.0)
     await crew.stop()
-    assert telemetry.levels["quota_rate", (("operation", CREATE),)] == 5.0
+    assert rate_of(telemetry, ONE) == 5.0
 
 
 async def test_changed_quota_holds_after_a_restart(quota: SlotQuota, ledger: FakeLedger, clock: VirtualClock) -> None:
@@ -609,13 +613,15 @@ async def test_throttled_below_our_own_rate_says_that_somebody_else_spends_the_q
     assert telemetry.events("warning").count("somebody else spends this quota") == 2
 
 
-async def test_slowest_quota_of_an_operation_is_the_one_shown(
+async def test_rate_is_shown_of_each_account_that_shares_a_quota_and_of_no_other(
     quota: SlotQuota, clock: VirtualClock, telemetry: RecordingTelemetry
 ) -> None:
     elsewhere = Account(name="three", vendor="tencent_ccc", quota_group="its_own")
+    for account in (ONE, TWO, elsewhere):
+        await clock.finish(quota.reserve(account, CREATE, Lane.LIVE, since=0.0))
     quota.throttled(ONE, CREATE)
-    await clock.finish(quota.reserve(elsewhere, CREATE, Lane.LIVE, since=0.0))
-    assert telemetry.levels["quota_rate", (("operation", CREATE),)] == pytest.approx(10.0, abs=0.1)
+    assert rate_of(telemetry, ONE) == rate_of(telemetry, TWO) == pytest.approx(10.0, abs=0.1)
+    assert rate_of(telemetry, elsewhere) == pytest.approx(20.0)
 
 
 class SharedVendor:
