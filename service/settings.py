@@ -143,7 +143,7 @@ class Settings(BaseSettings):
     retention: RetentionSettings = Field(default=RetentionSettings(), description="how long what is over is kept")
     watchdog: WatchdogSettings = Field(default=WatchdogSettings(), description="when `/livez` fails")
     traces: TraceSettings = Field(default=TraceSettings(), description="spans, for whom one slow event matters")
-    log: LogSettings = Field(default=LogSettings(), description="log lines, as JSON")
+    log: LogSettings = Field(default=LogSettings(), description="log lines")
 
     @classmethod
     def settings_customise_sources(

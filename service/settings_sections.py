@@ -317,6 +317,9 @@ class TraceSettings(Section):
 
 
 class LogSettings(Section):
-    """Log lines, as JSON."""
+    """Log lines; of those that say the same over and over, ten a minute are written, and how many were left out."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="the least that is written")
+    format: Literal["auto", "json", "pretty"] = Field(
+        default="auto", description="one JSON object a line, or text for people; auto: text on a terminal, else JSON"
+    )

@@ -1,14 +1,18 @@
-"""Log lines: one JSON object each, the standard library's loggers among them, redacted as the last thing done."""
+"""Log lines: one JSON object each, or text on a terminal; the standard library's loggers among them.
+
+What must not be read is taken out as the last thing before a line is rendered.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
-from typing import Any, Final, TextIO
+from typing import Any, Final, Literal, TextIO
 
 import orjson
 import structlog
@@ -16,11 +20,20 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.types import EventDict, Processor, WrappedLogger
 
 from service.adapters.redaction import PLAIN, Redactor, names_a_secret
+from service.adapters.repeats import Repeats
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 CHATTY: Final = ("aiokafka", "aiohttp.access", "kafka", "asyncio")
 """Loggers of libraries that are heard from `warning` up, unless everything is at `debug`."""
 MOST_FRAMES: Final = 30
+IDENTITIES: Final = frozenset({"command_id", "plan_id", "event_id", "message_id", "offset", "replay", "actor"})
+"""Fields of lines that tell of one thing's change: each is written, however many there are."""
+KINDS: Final = ("event", "loop", "part", "operation", "account", "topic", "reason", "what")
+"""Fields by which lines are alike."""
+UNPRINTABLE: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+"""What could steer a terminal: shown, not sent."""
+
+Form = Literal["auto", "json", "pretty"]
 
 REDACTOR: Final = Redactor()
 """The process's own: log lines are written from everywhere."""
@@ -40,14 +53,21 @@ def service_version() -> str:
         return "0+source"
 
 
-def configure_logging(stream: TextIO, *, level: str = "info") -> None:
-    """Send every line of this process to `stream`: structlog's, the standard library's, and what nobody caught."""
+def configure_logging(stream: TextIO, *, level: str = "info", form: Form = "auto") -> None:
+    """Send every line of this process to `stream`: structlog's, the standard library's, and what nobody caught.
+
+    `form`: JSON, text for people, or whichever suits where the stream goes.
+    """
+    pretty = form == "pretty" or (form == "auto" and stream.isatty())
+    render = _Pretty(colours=stream.isatty() and "NO_COLOR" not in os.environ) if pretty else _render
+    repeats = Repeats()
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_chain(structlog.stdlib.add_logger_name),
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _redact, _render],
+        foreign_pre_chain=[_note_left_out, *_chain(structlog.stdlib.add_logger_name)],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _redact, render],
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
+    handler.addFilter(partial(_is_foreign_news, repeats))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -56,7 +76,11 @@ def configure_logging(stream: TextIO, *, level: str = "info") -> None:
     logging.captureWarnings(capture=True)
     logging.raiseExceptions = False  # a line that can't be made must not be printed as it is
     structlog.configure(  # our own lines need nothing of the standard library's, whose records cost more than the rest
-        processors=[*_chain(_add_own_name), _finish],
+        processors=[
+            partial(_leave_out, repeats),
+            *_chain(_add_own_name),
+            *([_redact, render] if pretty else [_finish]),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: _Out(handler),
         cache_logger_on_first_use=False,
@@ -83,6 +107,31 @@ class _Out:
             handler.release()
 
     debug = info = warning = error = critical = msg
+
+
+def _leave_out(repeats: Repeats, _: WrappedLogger, __: str, line: EventDict) -> EventDict:
+    """One of our lines that says what was said often enough goes no further."""
+    if line.keys().isdisjoint(IDENTITIES):
+        before = repeats.left_out(tuple(str(line.get(name)) for name in KINDS))
+        if before is None:
+            raise structlog.DropEvent
+        if before:
+            line["left_out"] = before
+    return line
+
+
+def _is_foreign_news(repeats: Repeats, record: logging.LogRecord) -> bool:
+    """The same of others' lines: alike are those of one logger, level and message, whatever is filled in."""
+    before = repeats.left_out((record.name, record.levelno, str(record.msg)))
+    record.left_out = before
+    return before is not None
+
+
+def _note_left_out(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
+    before = getattr(line.get("_record"), "left_out", None)
+    if before:
+        line["left_out"] = before
+    return line
 
 
 def _chain(add_name: Processor) -> list[Processor]:
@@ -137,6 +186,39 @@ def _plain_text(line: EventDict) -> str | None:
 
 def _render(_: WrappedLogger, __: str, line: EventDict) -> str:
     return _as_json(_in_order(line))
+
+
+class _Pretty:
+    """Lines as people read them, the time in UTC; what is hostile in a value stays text."""
+
+    def __init__(self, *, colours: bool) -> None:
+        self._render = structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False, pad_event_to=40)
+
+    def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> str:
+        raised = line.pop("exception", None)
+        for known in ("service", "version", "logger"):
+            line.pop(known, None)
+        shown = {key.translate(UNPRINTABLE): _shown(value) for key, value in line.items() if value is not None}
+        text = self._render(logger, method, shown)
+        return text if raised is None else "\n".join((text, *_told_exceptions(raised)))
+
+
+def _shown(value: object) -> object:
+    """A value for a terminal: no control characters, parts as JSON."""
+    if isinstance(value, bool | int | float):
+        return value
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text.translate(UNPRINTABLE)
+
+
+def _told_exceptions(raised: object) -> list[str]:
+    """The exceptions of a line, the last one first, with the place where each was raised."""
+    told = []
+    for one in raised if isinstance(raised, list) else []:
+        frame = (one.get("frames") or [{}])[-1]
+        place = f"{frame.get('filename')}:{frame.get('lineno')} in {frame.get('name')}" if frame else "nowhere"
+        told.append(f"    {one.get('exc_type')}: {one.get('exc_value')} ({place})".translate(UNPRINTABLE))
+    return told
 
 
 def _in_order(line: EventDict) -> dict[str, Any]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from service.application.ports import Ledger
+from service.application.ports import Clock, Ledger
+from service.application.telemetry import Telemetry
 from service.domain.desk import DeskChanges, GivenAnswer
 from service.domain.draft import Draft
-from service.domain.ledger_state import Changes, Keys, Known
+from service.domain.ledger_state import Act, Changes, Keys, Known
 from service.domain.outcome import Json
 from service.domain.value import Value, replace
 
@@ -51,11 +53,45 @@ class Done(Value, frozen=True, kw_only=True):
 
 
 Answer = Done | Declined
+Decide = Callable[[Draft, Known], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where acts are done: the ledger that takes them, the clock, and who is told."""
+
+    ledger: Ledger
+    clock: Clock
+    telemetry: Telemetry
+
+
 KEY_REUSED: Final = Declined(Trouble.CONFLICT, "this Idempotency-Key was used for something else")
 OK: Final = 200
 
 
-async def act(ledger: Ledger, asked: Asked, keys: Keys, now: float, decide: Callable[[Draft, Known], Answer]) -> Answer:
+async def do(kind: str, asked: Asked, keys: Keys, decide: Decide, *, at: Place) -> Answer:
+    """Act once, and count and say what was done; what was done before, or is declined, is no news.
+
+    Raises UnavailableError.
+    """
+    answer = await act(at.ledger, asked, keys, at.clock.now(), decide)
+    if isinstance(answer, Done) and not answer.repeated:
+        tell(kind, asked, at.telemetry)
+    return answer
+
+
+def tell(kind: str, asked: Asked, telemetry: Telemetry) -> None:
+    """Count what an operator did, and say it."""
+    telemetry.count("operator_acts_total", kind=kind)
+    telemetry.log("info", "an operator acted", kind=kind, actor=asked.actor)
+
+
+def write_down(draft: Draft, kind: str, about: str, asked: Asked, detail: Mapping[str, Json]) -> None:
+    """Put an act on record: what was done to what, by whom and why."""
+    draft.put_act(Act(at=draft.now, actor=asked.actor, kind=kind, object=about, reason=asked.reason, detail=detail))
+
+
+async def act(ledger: Ledger, asked: Asked, keys: Keys, now: float, decide: Decide) -> Answer:
     """Do it in one transaction with the note of its answer; what is declined leaves nothing behind.
 
     Raises UnavailableError.

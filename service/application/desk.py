@@ -6,11 +6,23 @@ Called by the HTTP API; every act is one transaction, written down with who and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-from service.application.asking import Answer, Asked, Declined, Done, Trouble, act, answered
-from service.application.inquiry import EventQuery
+from service.application.asking import (
+    Answer,
+    Asked,
+    Declined,
+    Done,
+    Place,
+    Trouble,
+    act,
+    answered,
+    do,
+    tell,
+    write_down,
+)
+from service.application.inquiry import EventQuery, look_up
 from service.application.inspection import DeskLedger
 from service.application.ports import Clock
 from service.application.telemetry import Telemetry
@@ -21,14 +33,12 @@ from service.domain.dead_letter import DeadLetter, LetterPlace, LetterState, pla
 from service.domain.desk import DeskChanges, DeskKeys, QuotaRate
 from service.domain.draft import Draft
 from service.domain.holding import Scope, hold_back, let_go
-from service.domain.ledger_state import Act, Changes, Keys, Known
+from service.domain.ledger_state import Act, Keys, Known
 from service.domain.outcome import Json
 from service.domain.record_reading import Defect, Ignored, Record, Understood, read_record
 from service.domain.settling_by_hand import Word, settle_by_hand
 from service.domain.taking_in import IntakePolicy, ReadRecord, keys_of, take_in_draft
 from service.domain.value import replace
-
-Decide = Callable[[Draft, Known], Answer]
 
 STRUCTURED: Final = (("content-type", b"application/cloudevents+json"),)
 NO_HOLD: Final = Declined(Trouble.NOT_FOUND, "no hold has this id")
@@ -56,7 +66,7 @@ class Desk:
         self._accounts = accounts
         self._policy = policy
         self._clock = clock
-        self._telemetry = telemetry
+        self._place = Place(ledger, clock, telemetry)
 
     async def hold(self, asked: Asked, scope: Scope) -> Answer:
         """Stop what matches the scope; `about` names the hold."""
@@ -67,7 +77,7 @@ class Desk:
             hold = hold_back(draft, scope, actor=asked.actor, reason=asked.reason)
             return Done(about={"id": hold.id})
 
-        return await self._act("hold", asked, Keys(), decide)
+        return await do("hold", asked, Keys(), decide, at=self._place)
 
     async def release(self, asked: Asked, hold_id: str) -> Answer:
         """Let go what a hold, or a quarantine, stops."""
@@ -86,7 +96,7 @@ class Desk:
             let_go(draft, hold, actor=asked.actor, reason=asked.reason, vendor=vendor)
             return Done(about={"id": hold_id})
 
-        return await self._act("release", asked, keys, decide)
+        return await do("release", asked, keys, decide, at=self._place)
 
     async def settle(self, asked: Asked, command_id: str, word: Word) -> Answer:
         """Settle a command in doubt by a person's word."""
@@ -108,7 +118,7 @@ class Desk:
             settle_by_hand(draft, command, word, self._policy.settling, actor=asked.actor, reason=asked.reason)
             return Done(about={"id": command_id})
 
-        return await self._act("settle", asked, keys, decide)
+        return await do("settle", asked, keys, decide, at=self._place)
 
     async def change_quota(self, asked: Asked, account: str, operation: str, rate: float | None) -> Answer:
         """Let an operation of an account's quota group go at another rate (requests/s; None: as configured)."""
@@ -128,10 +138,10 @@ class Desk:
             draft.put_desk(DeskChanges(rates=(changed,)))
             name = f"{changed.quota_group}/{operation}"
             detail: dict[str, Json] = {"account": account, "rate": rate}
-            self._write_down(draft, "quota", name, asked, detail)
+            write_down(draft, "quota", name, asked, detail)
             return Done(about={"quota_group": changed.quota_group, "operation": operation, "rate": rate})
 
-        return await self._act("quota", asked, Keys(), decide)
+        return await do("quota", asked, Keys(), decide, at=self._place)
 
     async def discard(self, asked: Asked, letter_id: str) -> Answer:
         """Set a dead letter aside: nobody will mend it."""
@@ -175,16 +185,18 @@ class Desk:
             return Done(about={"id": letter.id, "plan_id": plan})
 
         wanted = replace(keys, desk=DeskKeys(letters=frozenset({letter.place})))
-        return await self._act(LetterState.RESUBMITTED.value, asked, wanted, decide)
+        return await do(LetterState.RESUBMITTED.value, asked, wanted, decide, at=self._place)
 
     async def _close(self, asked: Asked, letter_id: str, state: LetterState) -> Answer:
         place = place_of(letter_id)
         if place is None:
             return NO_LETTER
         keys = Keys(desk=DeskKeys(letters=frozenset({place})))
-        return await self._act(
-            state.value, asked, keys, lambda draft, known: self._closed(draft, known, asked, letter_id, state)
-        )
+
+        def decide(draft: Draft, known: Known) -> Answer:
+            return self._closed(draft, known, asked, letter_id, state)
+
+        return await do(state.value, asked, keys, decide, at=self._place)
 
     def _closed(
         self,
@@ -205,7 +217,7 @@ class Desk:
         detail: dict[str, Json] = {"reason": letter.reason, "field": letter.field, "sha256": letter.digest}
         if edited is not None:
             detail["sent_sha256"] = hashlib.sha256(edited.value or b"").hexdigest()
-        self._write_down(draft, state.value, letter_id, asked, detail)
+        write_down(draft, state.value, letter_id, asked, detail)
         return Done(about={"id": letter_id})
 
     async def forget(self, asked: Asked, subject: str) -> Answer:
@@ -223,53 +235,28 @@ class Desk:
         erased = await self._ledger.forget(subject, kept)
         if erased is None:
             return UNFINISHED_WORK
-        self._tell("forget", asked)
+        tell("forget", asked, self._place.telemetry)
         done = Done(about={"subject": subject, "erased": dict(erased)})
         return await act(self._ledger, asked, Keys(), self._clock.now(), lambda *_: done)
 
     async def _knows(self, subject: str) -> bool:
-        bound: list[bool] = []
-
-        def look(known: Known) -> Changes:
-            bound[:] = [bool(known.bindings or known.plans)]
-            return Changes()
-
-        await self._ledger.transact(Keys(subjects=frozenset({subject})), look)
-        return bound[0] or bool(await self._ledger.events(EventQuery(subject=subject, limit=1)))
+        known = await look_up(self._ledger, Keys(subjects=frozenset({subject})))
+        bound = bool(known.bindings or known.plans)
+        return bound or bool(await self._ledger.events(EventQuery(subject=subject, limit=1)))
 
     async def reveal(self, asked: Asked, about: str) -> None:
         """Write down that somebody looked at a person's name or address."""
 
         def decide(draft: Draft, _: Known) -> Answer:
-            self._write_down(draft, "reveal", about, asked, {})
+            write_down(draft, "reveal", about, asked, {})
             return Done(about=about)
 
-        await self._act("reveal", replace(asked, key=None), Keys(), decide)
+        await do("reveal", replace(asked, key=None), Keys(), decide, at=self._place)
 
     async def letter(self, place: LetterPlace) -> DeadLetter | None:
         """The note of the dead letter that stood there."""
-        found: list[DeadLetter] = []
-
-        def decide(_: Draft, known: Known) -> Answer:
-            found[:] = known.desk.letters.values()
-            return NO_LETTER
-
-        keys = Keys(desk=DeskKeys(letters=frozenset({place})))
-        await act(self._ledger, Asked(actor="", reason=""), keys, self._clock.now(), decide)
-        return next(iter(found), None)
-
-    async def _act(self, kind: str, asked: Asked, keys: Keys, decide: Decide) -> Answer:
-        answer = await act(self._ledger, asked, keys, self._clock.now(), decide)
-        if isinstance(answer, Done) and not answer.repeated:
-            self._tell(kind, asked)
-        return answer
-
-    def _tell(self, kind: str, asked: Asked) -> None:
-        self._telemetry.count("operator_acts_total", kind=kind)
-        self._telemetry.log("info", "an operator acted", kind=kind, actor=asked.actor)
-
-    def _write_down(self, draft: Draft, kind: str, about: str, asked: Asked, detail: Mapping[str, Json]) -> None:
-        draft.put_act(Act(at=draft.now, actor=asked.actor, kind=kind, object=about, reason=asked.reason, detail=detail))
+        known = await look_up(self._ledger, Keys(desk=DeskKeys(letters=frozenset({place}))))
+        return next(iter(known.desk.letters.values()), None)
 
 
 def _corrected(letter: DeadLetter, event: bytes, key: bytes | None, now: float) -> Record:

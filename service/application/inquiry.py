@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, Protocol
 
+from service.application.ports import Ledger
 from service.domain.command import Plan
 from service.domain.dead_letter import DeadLetter
 from service.domain.desk import QuotaRate
-from service.domain.ledger_state import Act, Hold, StoredEvent
+from service.domain.ledger_state import Act, Changes, Hold, Keys, Known, StoredEvent
 from service.domain.replay import Replay, ReplayItem
 from service.domain.value import Value
 
@@ -150,3 +151,20 @@ class Inquiries(Protocol):
     async def begun(self, replay_id: str) -> int:
         """How many plans of a replay are no longer pending."""
         ...
+
+
+async def look_up(ledger: Ledger, keys: Keys) -> Known:
+    """What the ledger knows under these keys; nothing is changed. Raises UnavailableError."""
+    found: list[Known] = []
+
+    def look(known: Known) -> Changes:
+        found[:] = [known]
+        return Changes()
+
+    await ledger.transact(keys, look)
+    return found[0]
+
+
+async def changed_rates(ledger: Inquiries) -> dict[tuple[str, str], float]:
+    """By quota group and operation the rates (requests/s) that persons gave instead of the configured ones."""
+    return {(one.quota_group, one.operation): one.rate for one in await ledger.rates() if one.rate is not None}

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from service.application.inquiry import EventQuery, Inquiries, Tally
+from service.application.inquiry import EventQuery, Inquiries, Tally, changed_rates, look_up
 from service.application.ports import Clock, CommandQuery, Ledger
 from service.domain.account import Account
 from service.domain.binding import Binding
@@ -18,7 +18,7 @@ from service.domain.command import UNFINISHED, Command, CommandState, Lane, Plan
 from service.domain.explaining import Explanation, PlanTrace, Wait, overtaken_by, wait_of
 from service.domain.forecast import longest, seconds_until_empty, usable_rate
 from service.domain.idempotency_key import message_id, plan_id
-from service.domain.ledger_state import Changes, Hold, Keys, Known, StoredEvent
+from service.domain.ledger_state import Hold, Keys, StoredEvent
 from service.domain.value import Value
 
 MOST_PLANS: Final = 20
@@ -101,7 +101,9 @@ class Inspection:
             return None
         newest = sorted(plans.values(), key=lambda plan: plan.order.rank, reverse=True)
         holds = await self._ledger.holds(standing=True)
-        queues = {(q.quota_group, q.operation): q for q in (await self.forecast()).queues}
+        queues: dict[tuple[str, str], Queue] = {}
+        if any(plan.state is PlanState.OPEN for plan in newest[:MOST_PLANS]):
+            queues = {(q.quota_group, q.operation): q for q in (await self.forecast()).queues}
         traces = [await self._trace(plan, holds, queues) for plan in newest[:MOST_PLANS]]
         return Explanation(
             about=about,
@@ -116,7 +118,7 @@ class Inspection:
         """When the backlog is empty, given quotas, holds and so many more hires of an account (default: any one)."""
         tallies = [t for t in await self._ledger.tallies() if t.kind == "command"]
         holds = await self._ledger.holds(standing=True)
-        rates = {(r.quota_group, r.operation): r.rate for r in await self._ledger.rates() if r.rate is not None}
+        rates = await changed_rates(self._ledger)
         rows = [*tallies, *_more_hires(hires, self._hiring_account(account))]
         keys: defaultdict[tuple[str, str], list[Tally]] = defaultdict(list)
         for tally in rows:
@@ -186,14 +188,8 @@ class Inspection:
         commands = await self._ledger.commands(CommandQuery(resource=name, limit=200))
         for one in {command.plan_id for command in commands} - plans.keys():
             plans |= _by_id(await self._ledger.plans(CommandQuery(plan_id=one, limit=1)))
-        bindings: list[Binding] = []
-
-        def look(known: Known) -> Changes:
-            bindings[:] = known.bindings
-            return Changes()
-
-        await self._ledger.transact(Keys(subjects=frozenset({name}), resources=frozenset({name})), look)
-        return plans, list(await self._ledger.events(EventQuery(subject=name, limit=MOST_PLANS))), bindings
+        known = await look_up(self._ledger, Keys(subjects=frozenset({name}), resources=frozenset({name})))
+        return plans, list(await self._ledger.events(EventQuery(subject=name, limit=MOST_PLANS))), list(known.bindings)
 
     async def _trace(self, plan: Plan, holds: Sequence[Hold], queues: Mapping[tuple[str, str], Queue]) -> PlanTrace:
         commands = await self._ledger.commands(CommandQuery(plan_id=plan.id, limit=MOST_STEPS))

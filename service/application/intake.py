@@ -17,7 +17,7 @@ from service.application.ports import Clock, EventSource, Ledger, UnavailableErr
 from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going
 from service.application.telemetry import Telemetry
 from service.application.topic_brakes import TopicBrakes
-from service.application.tracing import Tracer
+from service.application.tracing import Tracer, trace_id_of
 from service.domain.brake import DEFAULT_BRAKE, BrakePolicy
 from service.domain.ledger_state import Changes
 from service.domain.record_reading import Defect, Ignored, Reading, Record, Understood, read_record
@@ -203,6 +203,7 @@ class Intake:
                 topic=event.topic,
                 partition=event.partition,
                 offset=event.offset,
+                trace_id=None if plan is None else trace_id_of(plan.traceparent),
                 plan_id=None if plan is None else plan.id,
                 outcome=outcome,
             )

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 import orjson
 
-from service.application.asking import Answer, Asked, Declined, Done, Trouble, act, answered
+from service.application.asking import Answer, Asked, Decide, Declined, Done, Place, Trouble, answered, do, write_down
+from service.application.inquiry import Inquiries, ItemStanding, changed_rates, look_up
 from service.application.inspection import DeskLedger
 from service.application.ports import Clock, CommandQuery
 from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going
@@ -26,14 +26,12 @@ from service.domain.desk import DeskChanges, DeskKeys
 from service.domain.draft import Draft
 from service.domain.forecast import sure_rate, usable_rate
 from service.domain.idempotency_key import act_id
-from service.domain.ledger_state import Act, Changes, Keys, Known, StoredEvent
+from service.domain.ledger_state import Changes, Keys, Known, StoredEvent
 from service.domain.outcome import Json
 from service.domain.planning import PlanningPolicy
 from service.domain.replay import ItemOutcome, ItemState, Replay, ReplayItem, ReplayState, outcome_of
 from service.domain.replaying import SENTENCES, Eligible, Refused, Verdict, Why, is_parked, judge, start, subjects_of
 from service.domain.value import Value, field, replace
-
-Decide = Callable[[Draft, Known], Answer]
 
 PLANNING: Final = "planning"
 """What failures are called that have no operation: their plans failed as they arrived."""
@@ -139,7 +137,7 @@ class Replays:
         self._policy = policy
         self._looks = looks
         self._clock = clock
-        self._telemetry = telemetry
+        self._place = Place(ledger, clock, telemetry)
 
     async def preview(self, selection: Selection, *, rate: float | None = None) -> Preview | Declined:
         """What a replay of the selection would do; changes nothing."""
@@ -207,7 +205,7 @@ class Replays:
         def decide(draft: Draft, _: Known) -> Answer:
             draft.put_desk(DeskChanges(replays=(replay,), items=items))
             detail = {"selection": told, "size": size, "rate": rate}
-            draft.put_act(_act("replay", replay.id, asked, draft.now, detail))
+            write_down(draft, "replay", replay.id, asked, detail)
             return Done(about={"id": replay.id})
 
         return await self._do("replay", asked, replay.id, decide)
@@ -224,7 +222,7 @@ class Replays:
             if changed is None:
                 return Declined(Trouble.CONFLICT, f"a replay that is {replay.state.value} can't be asked to {to}")
             draft.put_desk(DeskChanges(replays=(changed,)))
-            draft.put_act(_act(f"replay_{to}", replay_id, asked, draft.now, {"begun": begun}))
+            write_down(draft, f"replay_{to}", replay_id, asked, {"begun": begun})
             return Done(about={"id": replay_id})
 
         return await self._do(f"replay_{to}", asked, replay_id, decide)
@@ -236,13 +234,10 @@ class Replays:
             return None
         outcomes: Counter[ItemOutcome] = Counter()
         refused: Counter[str] = Counter()
-        after = 0
-        while standings := await self._ledger.replay_items(replay_id, after=after, limit=PAGE):
-            for standing in standings:
-                outcomes[outcome_of(standing.item, standing.plan, replay)] += 1
-                if standing.item.state is ItemState.REFUSED:
-                    refused[standing.item.why or ""] += 1
-            after = standings[-1].item.number
+        async for standing in _standings(self._ledger, replay_id):
+            outcomes[outcome_of(standing.item, standing.plan, replay)] += 1
+            if standing.item.state is ItemState.REFUSED:
+                refused[standing.item.why or ""] += 1
         return Progress(replay=replay, outcomes=dict(outcomes), refused=dict(refused))
 
     async def _choose(self, selection: Selection) -> _Chosen | Declined:
@@ -306,16 +301,12 @@ class Replays:
         for nth in range(0, len(plans), BATCH):
             batch = plans[nth : nth + BATCH]
             context = await _context(self._ledger, batch, self._policy)
-            await self._ledger.transact(context.keys, partial(self._look, context, verdicts))
+            known = await look_up(self._ledger, context.keys)
+            draft = Draft(known, self._clock.now())
+            for plan_id in context.keys.plans:
+                plan, event = known.plans.get(plan_id), context.events.get(plan_id)
+                verdicts[plan_id] = _GONE if plan is None else judge(draft, plan, event, self._policy)
         return verdicts
-
-    def _look(self, context: _Context, verdicts: dict[str, Verdict], known: Known) -> Changes:
-        draft = Draft(known, self._clock.now())
-        for plan_id in context.keys.plans:
-            plan = known.plans.get(plan_id)
-            event = context.events.get(plan_id)
-            verdicts[plan_id] = _GONE if plan is None else judge(draft, plan, event, self._policy)
-        return Changes()
 
     def _calls(self, eligible: Sequence[Eligible]) -> Counter[tuple[str, str]]:
         """How many calls by account and operation: each step's own, and the look before it."""
@@ -332,7 +323,7 @@ class Replays:
         self, calls: Mapping[tuple[str, str], int], eligible: int, rate: float | None
     ) -> tuple[float, float]:
         """How long it takes at best and at worst, by the quotas as they stand now; accounts of a group share one."""
-        changed = {(one.quota_group, one.operation): one.rate for one in await self._ledger.rates()}
+        changed = await changed_rates(self._ledger)
         together: Counter[tuple[str, str]] = Counter()
         rates: dict[tuple[str, str], float] = {}
         for (account, operation), number in calls.items():
@@ -347,12 +338,7 @@ class Replays:
         return best, worst
 
     async def _do(self, kind: str, asked: Asked, replay_id: str, decide: Decide) -> Answer:
-        keys = Keys(desk=DeskKeys(replays=frozenset({replay_id})))
-        answer = await act(self._ledger, asked, keys, self._clock.now(), decide)
-        if isinstance(answer, Done) and not answer.repeated:
-            self._telemetry.count("operator_acts_total", kind=kind)
-            self._telemetry.log("info", "an operator acted", kind=kind, actor=asked.actor, replay=replay_id)
-        return answer
+        return await do(kind, asked, Keys(desk=DeskKeys(replays=frozenset({replay_id}))), decide, at=self._place)
 
 
 class ReplayRunner:
@@ -422,12 +408,11 @@ class ReplayRunner:
     async def _finish(self, replay: Replay) -> None:
         """Everything is begun: it is finished once nothing of it is under way any more."""
         outcomes: Counter[str] = Counter()
-        after = 0
-        while standings := await self._ledger.replay_items(replay.id, after=after, limit=PAGE):
-            outcomes.update(outcome_of(s.item, s.plan, replay).value for s in standings)
-            if outcomes[ItemOutcome.RUNNING.value]:
+        async for standing in _standings(self._ledger, replay.id):
+            outcome = outcome_of(standing.item, standing.plan, replay)
+            if outcome is ItemOutcome.RUNNING:
                 return
-            after = standings[-1].item.number
+            outcomes[outcome.value] += 1
         now = self._clock.now()
 
         def decide(known: Known) -> Changes:
@@ -445,6 +430,15 @@ class ReplayRunner:
             self._telemetry.count("replayed_plans_total", number, outcome=fate)
         if fates:
             self._telemetry.log("info", "plans of a replay", replay=replay.id, **Counter(fates))
+
+
+async def _standings(ledger: Inquiries, replay_id: str) -> AsyncIterator[ItemStanding]:
+    """The plans of a replay in their order, read page by page."""
+    after = 0
+    while page := await ledger.replay_items(replay_id, after=after, limit=PAGE):
+        for standing in page:
+            yield standing
+        after = page[-1].item.number
 
 
 def _begun(
@@ -492,15 +486,9 @@ async def _context(ledger: DeskLedger, plans: Sequence[Plan], policy: PlanningPo
     """Look up what must be known to judge these plans; an event that was erased is missing."""
     ids = frozenset(plan.id for plan in plans)
     unplanned = {(plan.event_source, plan.event_id): plan.id for plan in plans if not plan.planned}
-    events: dict[str, StoredEvent] = {}
-    resources: set[str] = set()
-
-    def look(known: Known) -> Changes:
-        events.update({unplanned[key]: event for key, event in known.contents.items() if event.data})
-        resources.update(command.resource for command in known.commands)
-        return Changes()
-
-    await ledger.transact(Keys(plans=ids, desk=DeskKeys(contents=frozenset(unplanned))), look)
+    known = await look_up(ledger, Keys(plans=ids, desk=DeskKeys(contents=frozenset(unplanned))))
+    events = {unplanned[key]: event for key, event in known.contents.items() if event.data}
+    resources = {command.resource for command in known.commands}
     subjects: set[str] = set()
     for plan in plans:
         mine, theirs = subjects_of(plan, events.get(plan.id), policy)
@@ -524,7 +512,3 @@ def _sample(one: str, subject: str, verdict: Verdict) -> Sample:
     if isinstance(verdict, Eligible):
         return Sample(id=one, subject=subject, eligible=True, why=None, sentence=f"{len(verdict.operations)} steps run")
     return Sample(id=one, subject=subject, eligible=False, why=verdict.why, sentence=SENTENCES[verdict.why])
-
-
-def _act(kind: str, about: str, asked: Asked, now: float, detail: Mapping[str, Json]) -> Act:
-    return Act(at=now, actor=asked.actor, kind=kind, object=about, reason=asked.reason, detail=detail)

@@ -11,7 +11,7 @@ from service.application.ends import count_ends, tell_quarantines
 from service.application.ports import Claim, Clock, Ledger, LostClaimError, Randomness, SentTimes, Slot
 from service.application.rounds import insist
 from service.application.telemetry import Telemetry
-from service.application.tracing import Tracer, of_command
+from service.application.tracing import Tracer, of_command, trace_id_of
 from service.domain.advice import advise
 from service.domain.command import Attempt, Command, CommandState
 from service.domain.draft import Draft
@@ -263,6 +263,7 @@ def _attempt(command: Command, sent: SentTimes, outcome: Outcome, now: float) ->
 def _identity(command: Command, claim: Claim) -> dict[str, object]:
     return {
         "event_id": claim.plan.event_id,
+        "trace_id": trace_id_of(command.traceparent),
         "plan_id": command.plan_id,
         "command_id": command.id,
         "attempt": command.attempts,

@@ -149,3 +149,8 @@ class Tracer(Protocol):
     ) -> None:
         """A span that is over already."""
         ...
+
+
+def trace_id_of(traceparent: str | None) -> str | None:
+    """The id of the trace that a `traceparent` belongs to, as log lines name it; None for none."""
+    return None if traceparent is None else traceparent[3:35]

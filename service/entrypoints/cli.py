@@ -106,7 +106,7 @@ def run(
     from service.application.ports import UnavailableError
     from service.entrypoints.worker import run_api, run_worker
 
-    configure_logging(sys.stdout, level=settings.log.level)
+    configure_logging(sys.stdout, level=settings.log.level, form=settings.log.format)
     try:
         if api_only:
             code = asyncio.run(run_api(settings, MeteredTelemetry(expected=("ledger",))))

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -161,14 +162,17 @@ async def _tell_what_is_told(town: _Town, console: Console, stopping: Stopping) 
     try:
         asked = asyncio.create_task(stopping.wait())
         while not asked.done():
-            for records in (await consumer.getmany(timeout_ms=300)).values():
-                for record in records:
-                    event = orjson.loads(record.value or b"{}")
-                    told = event["type"].removeprefix("provisioning.")
-                    told = f"{told} about {event['subject']}, epoch {event['data'].get('epoch', 0)}"
-                    console.print(f"  told: {told}", highlight=False, soft_wrap=True)
+            polled = await consumer.getmany(timeout_ms=300)
+            for record in chain.from_iterable(polled.values()):
+                console.print(f"  told: {_told(record.value or b'{}')}", highlight=False, soft_wrap=True)
     finally:
         await consumer.stop()
+
+
+def _told(value: bytes) -> str:
+    event = orjson.loads(value)
+    what = event["type"].removeprefix("provisioning.")
+    return f"{what} about {event['subject']}, epoch {event['data'].get('epoch', 0)}"
 
 
 async def _gather(town: _Town, day: Sequence[DayRecord], *, stay: bool) -> Report:

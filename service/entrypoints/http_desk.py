@@ -55,11 +55,14 @@ def done(answer: Answer) -> Done:
     return answer
 
 
+GONE: Final = "it was done, and is gone by now"
+
+
 def about(answer: Answer, read: Callable[[str], T | None]) -> T:
     """What `read` finds of what the act was about."""
     found = read(str(done(answer).about["id"]))
     if found is None:
-        raise ProblemError(HTTPStatus.NOT_FOUND, "it was done, and is gone by now")
+        raise ProblemError(HTTPStatus.NOT_FOUND, GONE)
     return found
 
 
@@ -101,7 +104,7 @@ async def settle(api: Api, request: web.Request) -> api_models.CommandStory:
     answer = done(await office.desk.settle(asked_by(request, wanted, wanted.reason), path_id(request), word))
     story = await office.ledger.story(str(answer.about["id"]))
     if story is None:
-        raise ProblemError(HTTPStatus.NOT_FOUND, "it was done, and is gone by now")
+        raise ProblemError(HTTPStatus.NOT_FOUND, GONE)
     return story_view(story)
 
 
@@ -156,7 +159,7 @@ async def discard(api: Api, request: web.Request) -> models.DeadLetter:
     place = place_of(path_id(request))
     letter = None if place is None else await office.desk.letter(place)
     if letter is None:
-        raise ProblemError(HTTPStatus.NOT_FOUND, "it was done, and is gone by now")
+        raise ProblemError(HTTPStatus.NOT_FOUND, GONE)
     return desk_views.letter_view(letter)
 
 

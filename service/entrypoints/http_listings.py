@@ -44,7 +44,7 @@ PLAN_FILTERS: Final = (
 
 async def commands(api: Api, request: web.Request) -> models.Page[models.Command]:
     """One page of commands, by id."""
-    query = _query(request)
+    query = _query(api, request)
     rows = await api.process.office.ledger.commands(_one_more(query))
     shown, following = _cut(rows, query.limit)
     return models.Page[models.Command](items=[command_view(row) for row in shown], next=following)
@@ -52,7 +52,7 @@ async def commands(api: Api, request: web.Request) -> models.Page[models.Command
 
 async def plans(api: Api, request: web.Request) -> models.Page[models.Plan]:
     """One page of plans, by id."""
-    query = _query(request)
+    query = _query(api, request)
     rows = await api.process.office.ledger.plans(_one_more(query))
     shown, following = _cut(rows, query.limit)
     return models.Page[models.Plan](items=[plan_view(row) for row in shown], next=following)
@@ -76,13 +76,13 @@ async def plan(api: Api, request: web.Request) -> models.PlanStory:
     return plan_story_view(found[0], steps)
 
 
-def _query(request: web.Request) -> CommandQuery:
+def _query(api: Api, request: web.Request) -> CommandQuery:
     asked = given(request)
     apart = {"state", "limit", "plan", "since", "until"}
     once: dict[str, Any] = {name: values[0] for name, values in asked.items() if name not in apart}
     return CommandQuery(
         **once,
-        **times(asked),
+        **times(api, asked),
         states=tuple(dict.fromkeys(asked.get("state", []))),
         plan_id=asked["plan"][0] if "plan" in asked else None,
         limit=limit(asked),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -60,7 +59,7 @@ async def events(api: Api, request: web.Request) -> api_models.Page[models.Store
     """One page of events, newest first."""
     asked = given(request)
     names = ("id", "source", "subject", "type")
-    query = EventQuery(**_texts(asked, names), **times(asked), before=cursor(asked), limit=limit(asked) + 1)
+    query = EventQuery(**_texts(asked, names), **times(api, asked), before=cursor(asked), limit=limit(asked) + 1)
     found = await api.process.office.ledger.events(query)
     views = [desk_views.event_view(event) for event in found]
     items, following = desk_views.page_of(views, [event.arrival for event in found], limit(asked))
@@ -107,7 +106,7 @@ async def dead_letters(api: Api, request: web.Request) -> api_models.Page[models
     """One page of dead letters, newest first."""
     asked = given(request)
     query = LetterQuery(
-        **_texts(asked, ("topic", "reason", "state")), **times(asked), before=cursor(asked), limit=limit(asked) + 1
+        **_texts(asked, ("topic", "reason", "state")), **times(api, asked), before=cursor(asked), limit=limit(asked) + 1
     )
     found = await api.process.office.ledger.dead_letters(query)
     views = [desk_views.letter_view(letter) for letter in found]
@@ -131,7 +130,7 @@ async def acts(api: Api, request: web.Request) -> api_models.Page[models.Act]:
     """One page of acts, newest first."""
     asked = given(request)
     query = ActQuery(
-        **_texts(asked, ("actor", "kind", "object")), **times(asked), before=cursor(asked), limit=limit(asked) + 1
+        **_texts(asked, ("actor", "kind", "object")), **times(api, asked), before=cursor(asked), limit=limit(asked) + 1
     )
     found = await api.process.office.ledger.acts(query)
     views = [desk_views.act_view(act) for act in found]
@@ -139,14 +138,14 @@ async def acts(api: Api, request: web.Request) -> api_models.Page[models.Act]:
     return api_models.Page[models.Act](items=items, next=following)
 
 
-def times(asked: dict[str, list[str]]) -> dict[str, Any]:
+def times(api: Api, asked: dict[str, list[str]]) -> dict[str, Any]:
     """`since` and `until` in seconds since the epoch. Raises ProblemError (400)."""
-    return {name: moment_of(name, asked[name][0]) for name in ("since", "until") if name in asked}
+    return {name: moment_of(api, name, asked[name][0]) for name in ("since", "until") if name in asked}
 
 
-def moment_of(name: str, text: str) -> float:
+def moment_of(api: Api, name: str, text: str) -> float:
     """A time that a caller gave. Raises ProblemError (400)."""
-    read = read_moment(text, time.time())
+    read = read_moment(text, api.process.office.clock.now())
     if read is None:
         raise ProblemError(HTTPStatus.BAD_REQUEST, f"{name} {FORM}")
     return read

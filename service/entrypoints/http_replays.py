@@ -26,7 +26,7 @@ NO_REPLAY: Final = "no replay has this id"
 async def preview(api: Api, request: web.Request) -> models.Preview:
     """What a replay would do now; changes nothing."""
     wanted = await body(request, models.PreviewRequest)
-    found = await api.process.office.replays.preview(_selection(wanted.selection), rate=wanted.rate)
+    found = await api.process.office.replays.preview(_selection(api, wanted.selection), rate=wanted.rate)
     if isinstance(found, Declined):
         raise ProblemError(STATUSES[found.trouble], found.message)
     return desk_views.preview_view(found)
@@ -37,7 +37,7 @@ async def make(api: Api, request: web.Request) -> models.Replay:
     wanted = await body(request, models.ReplayRequest)
     asked = asked_by(request, wanted, wanted.reason)
     answer = await api.process.office.replays.make(
-        asked, _selection(wanted.selection), rate=wanted.rate, expected=wanted.expected
+        asked, _selection(api, wanted.selection), rate=wanted.rate, expected=wanted.expected
     )
     return await _shown(api, str(done(answer).about["id"]))
 
@@ -96,7 +96,7 @@ async def _shown(api: Api, replay_id: str) -> models.Replay:
     return desk_views.replay_view(progress.replay, progress)
 
 
-def _selection(wanted: models.Selection) -> Selection:
+def _selection(api: Api, wanted: models.Selection) -> Selection:
     return Selection(
         ids=tuple(wanted.ids or ()),
         account=wanted.account,
@@ -104,8 +104,8 @@ def _selection(wanted: models.Selection) -> Selection:
         subject=wanted.subject,
         error_class=None if wanted.error_class is None else wanted.error_class.value,
         code=wanted.code,
-        since=None if wanted.since is None else moment_of("since", wanted.since),
-        until=None if wanted.until is None else moment_of("until", wanted.until),
+        since=None if wanted.since is None else moment_of(api, "since", wanted.since),
+        until=None if wanted.until is None else moment_of(api, "until", wanted.until),
         again=wanted.again,
     )
 

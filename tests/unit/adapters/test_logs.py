@@ -6,9 +6,11 @@ import asyncio
 import io
 import json
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -18,6 +20,7 @@ import structlog
 from service.adapters import logs
 from service.adapters.logs import configure_logging, register_secret
 from service.adapters.redaction import Redactor
+from service.adapters.repeats import MOST_KINDS, Repeats
 
 CANARY = "FAKE-canary-in-a-log"
 
@@ -40,14 +43,32 @@ class Lines:
         return line
 
 
+class Terminal(io.StringIO):
+    """A stream that somebody looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
     """Logging as the process configures it, into memory; put back as it was."""
+    with configured(monkeypatch, io.StringIO()) as found:
+        yield found
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
+    with configured(monkeypatch, Terminal()) as found:
+        yield found
+
+
+@contextmanager
+def configured(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO) -> Iterator[Lines]:
     root = logging.getLogger()
     before = root.handlers[:], root.level, logging.raiseExceptions, sys.excepthook
     levels = {name: logging.getLogger(name).level for name in logs.CHATTY}
     monkeypatch.setattr(logs, "REDACTOR", Redactor())
-    stream = io.StringIO()
     configure_logging(stream)
     register_secret(CANARY)
     yield Lines(stream)
@@ -172,3 +193,76 @@ def test_a_line_that_cannot_be_made_is_dropped_in_silence(lines: Lines, capsys: 
 def test_any_value_can_be_written(lines: Lines, value: object) -> None:
     structlog.stdlib.get_logger("cordboard").info("odd", value=value)
     assert lines.text.startswith('{"timestamp"')
+
+
+# --- said over and over -----------------------------------------------------------------------------------------------
+
+
+def test_the_same_line_over_and_over_is_written_ten_times(lines: Lines) -> None:
+    for attempt in range(30):
+        structlog.stdlib.get_logger("cordboard").warning("waiting for something", loop="intake", attempt=attempt)
+        logging.getLogger("aiokafka").error("no broker at %s", attempt)
+    ours = [line for line in lines.all() if line["logger"] == "cordboard"]
+    assert [line["attempt"] for line in ours] == list(range(10))
+    assert len(lines.all()) == 20
+
+
+def test_lines_about_different_things_are_not_alike(lines: Lines) -> None:
+    for nth in range(30):
+        structlog.stdlib.get_logger("cordboard").warning("command failed", command_id=f"cmd_{nth}")
+        structlog.stdlib.get_logger("cordboard").warning("waiting", loop=f"loop {nth}")
+    assert len(lines.all()) == 60
+
+
+def test_next_line_after_a_minute_says_how_many_were_left_out() -> None:
+    now = [0.0]
+    repeats = Repeats(lambda: now[0])
+    assert [repeats.left_out("kind") for _ in range(12)] == [0] * 10 + [None] * 2
+    now[0] = 60.0
+    assert [repeats.left_out("kind"), repeats.left_out("kind")] == [2, 0]
+
+
+def test_kinds_of_lines_that_never_end_are_forgotten() -> None:
+    repeats = Repeats(lambda: 0.0)
+    assert {repeats.left_out(kind) for kind in range(3 * MOST_KINDS)} == {0}
+    assert len(repeats._spells) <= MOST_KINDS
+
+
+# --- on a terminal ----------------------------------------------------------------------------------------------------
+
+
+def test_on_a_terminal_a_line_is_text(terminal: Lines) -> None:
+    structlog.stdlib.get_logger("cordboard").info("command succeeded", operation="CreateExtension", result=None)
+    logging.getLogger("aiokafka").error("no broker")
+    text = re.sub("\x1b\\[[0-9;]*m", "", terminal.text)
+    first, second = text.splitlines()
+    assert re.search(r"info +] command succeeded +operation=CreateExtension$", first)
+    assert "no broker" in second
+
+
+def test_what_is_hostile_steers_no_terminal_and_secrets_stay_out(terminal: Lines) -> None:
+    structlog.stdlib.get_logger("cordboard").info(
+        "odd", value=f"\x1b]0;{CANARY}\x07\r\nforged", nested={"a": "\x1b[2J"}
+    )
+    assert CANARY not in terminal.text
+    assert terminal.text.count("\n") == 1
+    assert not set(terminal.text) & {"\x07", "\r"}
+    assert "\x1b]" not in terminal.text
+    assert "\x1b[2J" not in terminal.text
+
+
+def test_exception_on_a_terminal_says_where_it_was_raised(terminal: Lines) -> None:
+    try:
+        _fails_with(CANARY)
+    except ValueError as error:
+        structlog.stdlib.get_logger("cordboard").error("failed", exc_info=error)
+    assert CANARY not in terminal.text
+    assert "ValueError: bad value ***" in terminal.text
+    assert "in _fails_with)" in terminal.text
+
+
+@pytest.mark.parametrize("form", ["json", "pretty"])
+def test_form_can_be_asked_for(lines: Lines, form: logs.Form) -> None:
+    configure_logging(lines.stream, form=form)
+    structlog.stdlib.get_logger("cordboard").info("said")
+    assert lines.text.startswith("{") == (form == "json")

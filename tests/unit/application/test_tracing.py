@@ -50,6 +50,12 @@ def test_catalogue_says_what_every_attribute_holds() -> None:
     assert used == set(ATTRIBUTES) == set(SpanAttributes.__annotations__)
 
 
+async def test_log_lines_name_the_trace_of_the_producer_whether_or_not_spans_are_recorded(house: House) -> None:
+    await house.take(hired(1) | {"traceparent": PRODUCERS})
+    told = {line.event: line.fields.get("trace_id") for line in house.telemetry.lines if "plan_id" in line.fields}
+    assert told == dict.fromkeys(("event taken in", "command succeeded"), TRACE_ID)
+
+
 async def test_an_event_is_one_trace_from_its_producer_to_its_results(traced: House, tracer: RecordingTracer) -> None:
     await traced.take(hired(1) | {"traceparent": PRODUCERS})
     assert {span.trace_id for span in tracer.spans} == {TRACE_ID}
