@@ -62,6 +62,17 @@ ATTRIBUTES_HEAD: Final = """
 """
 
 
+LINES: Final = """
+## Log lines
+
+One JSON object a line on standard output, or text where that is a terminal (`log.format`). One line tells of each event
+that was taken in and of each new state of a command, with `event_id`, `plan_id`, `command_id` and, if the event brought
+or began a trace, its `trace_id`. Of other lines that say the same over and over, ten a minute are written; the next one
+has `left_out`. Registered secrets, fields that are named like one, and e-mail addresses are `***` in all of them, the
+libraries' too.
+"""
+
+
 def render_page() -> str:
     """The page as it is committed."""
     return (
@@ -72,6 +83,7 @@ def render_page() -> str:
         + LABELS_HEAD
         + "\n".join(_labels())
         + "\n"
+        + LINES
         + TRACES_HEAD
         + "\n".join(_spans())
         + "\n"
