@@ -208,8 +208,9 @@ async def _toggle_blocks(town: Town) -> None:
 
 async def _kafka_dies(town: Town) -> None:
     await town.change_quota(5)
+    before = town.scene.arrivals
     await town.hire(8)  # they take half of what the objective allows
-    await town.scene.until(lambda: town.scene.arrivals > 0, seconds=10, what="work has begun")
+    await town.scene.until(lambda: town.scene.arrivals > before, seconds=10, what="work has begun")
     await asyncio.to_thread(town.scene.broker.kill)
 
 
