@@ -155,6 +155,25 @@ def check(config: ConfigOption = None, output: OutputOption = Output.TABLE) -> N
     raise typer.Exit(show_check(settings, output).value)
 
 
+@app.command(epilog="Example: cordboard health --ready")
+def health(
+    *,
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Also ask whether ledger, Kafka and all it needs are there.")
+    ] = False,
+    url: UrlOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Ask a running server whether it makes progress; 0 if so. For containers' health checks, and scripts that wait."""
+    from service.entrypoints.cli_server import ServerError
+
+    try:
+        said = server_or_exit(url, None, config).get("/readyz" if ready else "/livez")
+    except ServerError as unwell:
+        raise stop(str(unwell), unwell.code) from None
+    typer.echo(said.get("status"))
+
+
 @app.command(epilog="Example: cordboard migrate --status")
 def migrate(
     *,

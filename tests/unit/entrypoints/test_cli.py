@@ -25,7 +25,20 @@ from service.settings import Settings, load_settings
 from service.settings_sections import Role
 
 CANARY = "FAKE-canary-on-a-terminal"
-COMMANDS = ["run", "demo", "sandbox", "check", "migrate", "topics", "plan", "token", "list", "show", "contracts"]
+COMMANDS = [
+    "run",
+    "demo",
+    "sandbox",
+    "check",
+    "health",
+    "migrate",
+    "topics",
+    "plan",
+    "token",
+    "list",
+    "show",
+    "contracts",
+]
 ACCOUNTS = {
     "CORDBOARD_ACCOUNTS": json.dumps(
         {"acme_cn": {"vendor": "tencent_ccc", "sdk_app_id": 1400000000, "secret_id": "AKIDFAKE", "secret_key": CANARY}}
@@ -88,7 +101,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["run"], ["check"], ["migrate"], ["topics"], ["plan", "-"], ["list"], ["show", "x"]]
+    "command", [["run"], ["check"], ["health"], ["migrate"], ["topics"], ["plan", "-"], ["list"], ["show", "x"]]
 )
 def test_broken_configuration_ends_with_2_tells_all_and_starts_nothing(command: list[str], tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text(
