@@ -22,6 +22,7 @@ UV := $(BIN)/uv
 PYTEST := $(BIN)/python -m pytest
 KAFKA := .cache/kafka
 BENCH_JAVA := .cache/bench-java
+IMAGE_BASE := .cache/image/base.tar
 PIP_AUDIT := pip-audit==2.10.1
 
 # $(call step,what it checks,command): says what runs, and how long it took
@@ -49,6 +50,19 @@ demo: $(VENV)/.runtime ## a mixed day on an embedded broker and the sandbox; ARG
 .PHONY: install
 install: $(VENV)/.runtime $(VENV)/.dev ## make .venv with the pinned runtime and development packages
 
+# The first that is here; podman and buildah keep the health check only in Docker's format.
+ENGINE = $(firstword $(foreach one,docker podman buildah,$(if $(shell command -v $(one)),$(one))))
+VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
+REVISION = $(shell git describe --always --abbrev=40 --dirty --exclude='*' 2>/dev/null || echo unknown)
+TAG ?= cordboard:$(VERSION)
+BASE ?=
+
+.PHONY: image
+image: ## the container image, with docker, podman or buildah; TAG=its name, BASE=another Debian to build on
+	@test -n '$(ENGINE)' || { echo 'image: neither docker nor podman nor buildah is here; install one' >&2; exit 1; }
+	$(ENGINE) build $(if $(filter docker,$(notdir $(firstword $(ENGINE)))),,--format docker) --tag '$(TAG)' \
+		$(if $(BASE),--build-arg BASE='$(BASE)') --build-arg VERSION='$(VERSION)' --build-arg REVISION='$(REVISION)' $(ARGS) .
+
 .PHONY: kafka
 kafka: install kafka-jars ## a real Apache Kafka in the foreground, until Ctrl-C
 	@$(BIN)/python -m tests.kafka.broker
@@ -74,6 +88,12 @@ test: check kafka-jars postgres-server prometheus-server ## check, then conforma
 .PHONY: test-long
 test-long: install kafka-jars postgres-server prometheus-server ## the sizes that do not fit into `make test`, within 60 minutes
 	$(call step,long tests on a real Kafka and PostgreSQL,$(call tests,tests -m long))
+	$(MAKE) test-image
+
+.PHONY: test-image
+test-image: install $(IMAGE_BASE) ## build the image on a Debian made here, and run the demo in it read-only; needs root
+	@.ci/need buildah debootstrap
+	$(call step,the image built and run,$(call tests,tests/image -m image))
 
 .PHONY: bench
 bench: $(VENV)/.bench kafka-jars bench-jars postgres-server ## Cordboard beside others, two hours; ARGS="--only throughput --rounds 1"
@@ -97,7 +117,7 @@ check-locks: install
 check-secrets: install
 	$(call step,secrets: none in any file,$(BIN)/python -m tests.checks.secret_scan)
 check-unit: install
-	$(call step,unit and schema and chart tests,$(call tests,tests/unit tests/schemas tests/chart -q -m "not prometheus" $(BESIDE)))
+	$(call step,unit and schema and chart and Dockerfile tests,$(call tests,tests/unit tests/schemas tests/chart tests/image -q -m "not prometheus and not image" $(BESIDE)))
 
 # --- dependencies -------------------------------------------------------------------------------------------------
 
@@ -162,6 +182,18 @@ $(BENCH_JAVA)/.complete: tests/benchmarks/java/pom.xml tests/benchmarks/java/Par
 		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(BENCH_JAVA)/jars
 	javac -cp '$(BENCH_JAVA)/jars/*' -d $(BENCH_JAVA) tests/benchmarks/java/ParallelConsumerContender.java
 	@touch $@
+
+# What Docker's debian image is, nearly: made here, so that the test of the image needs neither daemon nor registry
+$(IMAGE_BASE):
+	@.ci/need buildah debootstrap
+	@((EUID == 0)) || { echo 'image: making a Debian, and mounting an image, take root: sudo make test-image' >&2; exit 1; }
+	@mkdir -p $(@D); folder="$$(mktemp --directory $(CURDIR)/$(@D)/debian-XXXXXX)"; chmod 755 "$$folder"; \
+		trap 'rm -rf --one-file-system "$$folder"' EXIT; \
+		PATH="$$PATH:/usr/sbin" debootstrap --variant=minbase bookworm "$$folder" >$(@D)/debootstrap.log \
+			|| { tail $(@D)/debootstrap.log >&2; exit 1; }; \
+		tar --directory "$$folder" --exclude './usr/share/doc/*' --exclude './usr/share/locale/*' --exclude './usr/share/man/*' \
+			--exclude './var/cache/apt/*' --exclude './var/lib/apt/lists/*' --create --file "$$folder.tar" . ; \
+		mv "$$folder.tar" $@
 
 .PHONY: postgres-server
 postgres-server:
