@@ -84,7 +84,8 @@ def run(
     *,
     config: ConfigOption = None,
     without_api: Annotated[
-        bool, typer.Option("--without-api", help="Serve no HTTP API; needs a PostgreSQL ledger.")
+        bool,
+        typer.Option("--without-api", help="Serve health and metrics alone, no HTTP API; needs a PostgreSQL ledger."),
     ] = False,
     api_only: Annotated[
         bool, typer.Option("--api-only", help="Only serve the HTTP API; needs a PostgreSQL ledger.")

@@ -20,32 +20,7 @@ from service.settings_sections import Role
 REQUEST_SECONDS: Final = 30.0
 
 ROUTES: Final = (
-    Route(
-        method="GET",
-        path="/livez",
-        handler=http_health.live,
-        role=ANYBODY,
-        summary="Whether the process makes progress",
-        response=models.Status,
-    ),
-    Route(
-        method="GET",
-        path="/readyz",
-        handler=http_health.ready,
-        role=ANYBODY,
-        summary="Whether every part works",
-        response=models.Readiness,
-        query=http_health.READINESS_PARAMETERS,
-    ),
-    Route(
-        method="GET",
-        path="/metrics",
-        handler=http_health.metrics,
-        role=ANYBODY,
-        summary="Figures: Prometheus text, or OpenMetrics if asked for",
-        response=None,
-        media_type="text/plain",
-    ),
+    *http_health.ROUTES,
     Route(
         method="GET",
         path="/openapi.json",

@@ -14,7 +14,7 @@ from service.entrypoints.api_models import Part, Readiness, Status
 from service.entrypoints.http_api_description import description
 from service.entrypoints.parameters import Parameter
 from service.entrypoints.problems import ProblemError
-from service.entrypoints.routing import Api, given
+from service.entrypoints.routing import ANYBODY, Api, Route, given
 
 READINESS_PARAMETERS: Final = (Parameter(name="verbose", about="list all parts", flag=True),)
 
@@ -58,3 +58,34 @@ async def metrics(api: Api, request: web.Request) -> web.Response:
 async def openapi(api: Api, _: web.Request) -> web.Response:
     """The OpenAPI document."""
     return answer(description(api.routes))
+
+
+ROUTES: Final = (
+    Route(
+        method="GET",
+        path="/livez",
+        handler=live,
+        role=ANYBODY,
+        summary="Whether the process makes progress",
+        response=Status,
+    ),
+    Route(
+        method="GET",
+        path="/readyz",
+        handler=ready,
+        role=ANYBODY,
+        summary="Whether every part works",
+        response=Readiness,
+        query=READINESS_PARAMETERS,
+    ),
+    Route(
+        method="GET",
+        path="/metrics",
+        handler=metrics,
+        role=ANYBODY,
+        summary="Figures: Prometheus text, or OpenMetrics if asked for",
+        response=None,
+        media_type="text/plain",
+    ),
+)
+"""What is asked of a process that serves nothing else, too."""

@@ -18,9 +18,11 @@ from service.application.ports import UnavailableError
 from service.application.rounds import FIRST_PAUSE, Stopping, longer_pause
 from service.application.watchdog import Watchdog
 from service.bootstrap import Office, Workplace, open_window, open_workplace
+from service.entrypoints import http_health
 from service.entrypoints.callers import Tokens
-from service.entrypoints.http_api import build_app
+from service.entrypoints.http_api import ROUTES, build_app
 from service.entrypoints.http_server import listening
+from service.entrypoints.routing import Route
 from service.settings import Settings
 
 T = TypeVar("T")
@@ -68,6 +70,8 @@ class Front:
 async def run_worker(settings: Settings, telemetry: MeteredTelemetry, *, with_api: bool = True) -> int:
     """Run until SIGTERM or SIGINT (a second one ends the process at once, with 1); the exit code.
 
+    Without the API it still tells how it is: whoever runs it must see its health and its own figures.
+
     0 done, 5 refused because the ledger is held. A ledger that can't be opened is waited for; raises MigrationError
     for one that this program may not use.
     """
@@ -75,7 +79,7 @@ async def run_worker(settings: Settings, telemetry: MeteredTelemetry, *, with_ap
     _listen_for_signals(stopping, telemetry)
     watchdog = Watchdog(clock=clock, telemetry=telemetry, policy=settings.liveness_policy())
     front = Front(stopping=stopping, watchdog=watchdog)
-    api = partial(serving, front, telemetry, settings) if with_api else nothing
+    api = partial(serving, front, telemetry, settings, routes=ROUTES if with_api else http_health.ROUTES)
     try:
         async with AsyncExitStack() as opened:
             place = await _open(opened, partial(open_workplace, settings, telemetry), telemetry, stopping, api)
@@ -195,18 +199,14 @@ async def _tell_the_rest(workplace: Workplace, telling: asyncio.Task[None]) -> N
 
 
 @asynccontextmanager
-async def serving(front: Front, telemetry: MeteredTelemetry, settings: Settings) -> AsyncIterator[int]:
-    """Serve health, metrics and the API; the port it listens on."""
+async def serving(
+    front: Front, telemetry: MeteredTelemetry, settings: Settings, *, routes: tuple[Route, ...] = ROUTES
+) -> AsyncIterator[int]:
+    """Serve health, metrics and the API, or those of its `routes`; the port it listens on."""
     http = settings.http
     tokens = Tokens(http.tokens)
-    if tokens.off:
+    if tokens.off and routes is ROUTES:
         telemetry.log("warning", "the HTTP API asks nobody for a token: whoever is on this host is an operator")
-    async with listening(build_app(front, telemetry, tokens), host=http.host, port=http.port) as port:
+    async with listening(build_app(front, telemetry, tokens, routes=routes), host=http.host, port=http.port) as port:
         telemetry.log("info", "listening", host=http.host, port=port)
         yield port
-
-
-@asynccontextmanager
-async def nothing() -> AsyncIterator[int]:
-    """Serve nothing."""
-    yield 0

@@ -63,14 +63,27 @@ async def test_an_api_alone_answers_for_all_and_takes_no_part_in_the_work(tmp_pa
     assert fleet == 1, "an API alone has no session"
 
 
-async def test_a_worker_without_api_works_and_listens_nowhere(tmp_path: Path, postgres_url: str) -> None:
-    async with cordboard(tmp_path, "run", "--without-api", environ=sharing(postgres_url)) as process:
+async def test_a_worker_without_api_works_and_tells_how_it_is_and_nothing_else(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    async with (
+        cordboard(tmp_path, "run", "--without-api", environ=sharing(postgres_url)) as process,
+        aiohttp.ClientSession() as session,
+    ):
+        url = f"http://127.0.0.1:{(await line_with(process, 'listening'))['port']}"
         await line_with(process, "started")
+        told = {
+            path: await _status(session, url + path) for path in ("/livez", "/metrics", "/v1/commands", "/openapi.json")
+        }
         process.terminate()
-        code, out, _ = await ended(process)
+        assert (await ended(process))[0] == 0
 
-    assert code == 0
-    assert "listening" not in {json.loads(line)["event"] for line in out.splitlines()}
+    assert told == {"/livez": 200, "/metrics": 200, "/v1/commands": 404, "/openapi.json": 404}
+
+
+async def _status(session: aiohttp.ClientSession, url: str) -> int:
+    async with session.get(url) as answer:
+        return answer.status
 
 
 async def test_a_database_that_is_away_at_start_is_waited_for(tmp_path: Path, own_postgres: PostgresServer) -> None:
