@@ -24,6 +24,12 @@ KAFKA := .cache/kafka
 BENCH_JAVA := .cache/bench-java
 IMAGE_BASE := .cache/image/base.tar
 PIP_AUDIT := pip-audit==2.10.1
+# helm itself, and the operator whose resources the chart makes: fetched by go, which checks them against its checksum log
+HELM := .cache/helm
+HELM_VERSION := 3.22.0
+OPERATOR_VERSION := 0.85.0
+# as helm's own releases are built: the Kubernetes that it takes for granted where it asks no cluster
+HELM_KUBERNETES := $(foreach where,chartutil lint/rules,-X helm.sh/helm/v3/pkg/$(where).k8sVersionMinor=37)
 
 # $(call step,what it checks,command): says what runs, and how long it took
 step = @printf '\n== %s\n' '$(1)'; SECONDS=0; $(2); printf '== done in %d s\n' "$$SECONDS"
@@ -78,7 +84,7 @@ check: check-format check-lint check-types check-imports check-contracts check-l
 	@printf '\nmake check: all green\n'
 
 .PHONY: test
-test: check kafka-jars postgres-server prometheus-server ## check, then conformance, simulation, integration, chart and acceptance on real servers, within 15 minutes
+test: check kafka-jars postgres-server prometheus-server helm-cli ## check, then conformance, simulation, integration, chart and acceptance on real servers, within 15 minutes
 	$(call step,whatever needs no machine for itself,\
 		$(call tests,$(UNHURRIED) tests/simulation tests/integration tests/conformance tests/chart -m "not long" $(BESIDE)))
 	$(call step,acceptance tests that watch the clock one by one,\
@@ -117,7 +123,7 @@ check-locks: install
 check-secrets: install
 	$(call step,secrets: none in any file,$(BIN)/python -m tests.checks.secret_scan)
 check-unit: install
-	$(call step,unit and schema and chart and Dockerfile tests,$(call tests,tests/unit tests/schemas tests/chart tests/image -q -m "not prometheus and not image" $(BESIDE)))
+	$(call step,unit and schema and chart and Dockerfile tests,$(call tests,tests/unit tests/schemas tests/chart tests/image -q -m "not prometheus and not image and not helm" $(BESIDE)))
 
 # --- dependencies -------------------------------------------------------------------------------------------------
 
@@ -202,6 +208,19 @@ postgres-server:
 .PHONY: prometheus-server
 prometheus-server:
 	@.ci/need prometheus
+
+.PHONY: helm-cli
+helm-cli: $(HELM)/.helm-$(HELM_VERSION)-operator-$(OPERATOR_VERSION) ## helm, and the schemas of ServiceMonitor and PrometheusRule, once
+
+$(HELM)/.helm-$(HELM_VERSION)-operator-$(OPERATOR_VERSION):
+	@.ci/need go
+	mkdir -p $(HELM)
+	GOBIN=$(CURDIR)/$(HELM) go install -trimpath -ldflags '-s -w $(HELM_KUBERNETES)' \
+		helm.sh/helm/v3/cmd/helm@v$(HELM_VERSION)
+	module="$$(go mod download -json github.com/prometheus-operator/prometheus-operator@v$(OPERATOR_VERSION))"; \
+		folder="$$($(PYTHON) -c 'import json, sys; print(json.loads(sys.argv[1])["Dir"])' "$$module")"; \
+		install -m 644 "$$folder"/example/prometheus-operator-crd/monitoring.coreos.com_{servicemonitors,prometheusrules}.yaml $(HELM)
+	@touch $@
 
 .PHONY: clean
 clean: ## remove .venv, .cache and what tools left behind

@@ -71,7 +71,7 @@ from service.vendors.http_exchange import ExchangeLimits
 from service.vendors.registry import VENDORS
 from service.vendors.wire_settings import SecretFile, value_or_file
 
-__all__ = ["Faults", "Settings", "SettingsFault", "load_settings", "section_model"]
+__all__ = ["Faults", "Settings", "SettingsFault", "load_settings", "secret_names", "section_model"]
 
 SQLITE: Final = "sqlite:///"
 POSTGRES: Final = ("postgresql://", "postgres://")
@@ -313,7 +313,7 @@ def _in_order(faults: Sequence[SettingsFault]) -> tuple[SettingsFault, ...]:
 
 
 @cache
-def _secret_names() -> frozenset[str]:
+def secret_names() -> frozenset[str]:
     """Fields that come from the environment or a file of their own, never from the YAML file."""
     models: tuple[type[BaseModel], ...] = (
         Settings,
@@ -333,7 +333,7 @@ def _leaves(document: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tupl
 
 def _secrets_in_file(file: Document) -> Iterator[SettingsFault]:
     for path, value in _leaves(file):
-        if path[-1].lower() in _secret_names() and value is not None and path[:2] != TOKENS:  # told as unknown there
+        if path[-1].lower() in secret_names() and value is not None and path[:2] != TOKENS:  # told as unknown there
             instead = f"set {variable(*path)}, or name a file in {path[-1]}_file"
             yield SettingsFault(_dotted(path), f"a secret may not stand in this file: {instead}")
 
@@ -361,7 +361,7 @@ def _across(document: Document) -> Iterator[SettingsFault]:
 
 def _open_secret_files(document: Document) -> Iterator[SettingsFault]:
     for path, value in _leaves(document):
-        secret = path[-1] == "key_file" or path[-1].removesuffix("_file") in _secret_names()
+        secret = path[-1] == "key_file" or path[-1].removesuffix("_file") in secret_names()
         if secret and path[-1].endswith("_file") and isinstance(value, str) and open_to_all(value):
             yield SettingsFault(_dotted(path), "the file can be read by everybody: take others' rights away (chmod o=)")
 

@@ -4,6 +4,22 @@ import shutil
 
 import pytest
 
+from tests.chart.rendering import HELM, Helm
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark whatever asks for helm, so that nobody has to remember to."""
+    for item in items:
+        if "helm" in getattr(item, "fixturenames", ()):
+            item.add_marker("helm")
+
+
+@pytest.fixture(scope="session")
+def helm() -> Helm:
+    """Helm itself; `make helm-cli` brings it."""
+    assert HELM.is_file(), "helm is not there; `make helm-cli` builds it"
+    return Helm(HELM)
+
 
 @pytest.fixture(scope="session")
 def promtool() -> str:
