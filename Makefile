@@ -215,7 +215,7 @@ helm-cli: $(HELM)/.helm-$(HELM_VERSION)-operator-$(OPERATOR_VERSION) ## helm, an
 $(HELM)/.helm-$(HELM_VERSION)-operator-$(OPERATOR_VERSION):
 	@.ci/need go
 	mkdir -p $(HELM)
-	GOBIN=$(CURDIR)/$(HELM) go install -trimpath -ldflags '-s -w $(HELM_KUBERNETES)' \
+	GOTOOLCHAIN=auto GOBIN=$(CURDIR)/$(HELM) go install -trimpath -ldflags '-s -w $(HELM_KUBERNETES)' \
 		helm.sh/helm/v3/cmd/helm@v$(HELM_VERSION)
 	module="$$(go mod download -json github.com/prometheus-operator/prometheus-operator@v$(OPERATOR_VERSION))"; \
 		folder="$$($(PYTHON) -c 'import json, sys; print(json.loads(sys.argv[1])["Dir"])' "$$module")"; \

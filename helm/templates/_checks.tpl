@@ -26,7 +26,7 @@ What values.schema.json can't say well, or not at all. All that is wrong is told
   {{- $faults = append $faults (printf "worker.replicas: %d, but a SQLite ledger has one process; for more name a PostgreSQL database in config.ledger" (int .Values.worker.replicas)) -}}
   {{- end -}}
   {{- if not (hasPrefix (printf "sqlite:///%s/" (include "cordboard.folder" .)) ($config.ledger | default "")) -}}
-  {{- $faults = append $faults (printf "config.ledger: only %s outlives a pod; sqlite:///%s/cordboard.db is right" (include "cordboard.folder" .) (include "cordboard.folder" .)) -}}
+  {{- $faults = append $faults (printf "config.ledger: must be sqlite:///%s/cordboard.db, as only that folder outlives a pod, or postgresql://user@host/database" (include "cordboard.folder" .)) -}}
   {{- end -}}
 {{- end -}}
 {{- range $setting := keys .Values.files | sortAlpha -}}

@@ -13,7 +13,7 @@
 
 {{- /* "true" if several processes share the ledger. */ -}}
 {{- define "cordboard.fleet" -}}
-{{- if hasPrefix "postgres" (.Values.config.ledger | default "") }}true{{ end -}}
+{{- if regexMatch "^postgres(ql)?://" (.Values.config.ledger | default "") }}true{{ end -}}
 {{- end -}}
 
 {{- /* What the pods that do the work are called: changing the ledger makes others, and leaves the old volume alone. */ -}}

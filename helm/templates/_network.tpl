@@ -59,8 +59,13 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* Who may come to the port. Given (dict "root" $ "from" […]). */ -}}
+{{- /*
+Who may come to the port. Where the API is served, naming its callers shuts everybody else out, figures or not. Given
+(dict "policy" .Values.networkPolicy "api" whether it is served there).
+*/ -}}
 {{- define "cordboard.ingress" -}}
-- {{ with .from }}from: {{- toYaml . | nindent 4 }}
+{{- $from := .policy.metricsFrom -}}
+{{- if .api }}{{ $from = .policy.apiFrom | empty | ternary list (concat .policy.apiFrom .policy.metricsFrom) }}{{ end -}}
+- {{ with $from }}from: {{- toYaml . | nindent 4 }}
   {{ end }}ports: [{port: http, protocol: TCP}]
 {{- end -}}

@@ -29,10 +29,10 @@ class Helm:
 
     program: Path
 
-    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str | Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
         """Whatever is asked; its exit code is the caller's to judge."""
         command = [str(self.program), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - built by ourselves
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603 - our own
 
     def resources(self, values: Path, kubernetes: str = NEWEST) -> Sequence[Resource]:
         """What is made of a file of values, for a cluster of that version."""

@@ -1,6 +1,7 @@
 """The chart, as helm makes it: Kubernetes would take it, and the service can live in it."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,10 +44,26 @@ def test_kubernetes_knows_every_field(helm: Helm, values: Path, kubernetes: str)
     made = helm.resources(values, kubernetes)
     assert {"StatefulSet", "Service", "ConfigMap"} <= {resource["kind"] for resource in made}
     for resource in made:
-        if resource["apiVersion"] == OPERATOR:
-            _of_the_operator(resource["kind"]).validate(resource)
-        else:
-            kubernetes_validate.validate(resource, kubernetes, strict=True)
+        _validate(resource, kubernetes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("StatefulSet", ["spec", "template", "spec", "containers", 0]),
+        ("NetworkPolicy", ["spec", "egress", 0]),
+        ("ServiceMonitor", ["spec", "endpoints", 0]),
+        ("PrometheusRule", ["spec", "groups", 0, "rules", 0]),
+    ],
+)
+def test_a_misspelt_field_would_be_noticed(helm: Helm, kind: str, path: list[str | int]) -> None:
+    resource = deepcopy(of_kind(helm.resources(SETS["everything"]), kind)[0])
+    at: Any = resource
+    for part in path:
+        at = at[part]
+    at["misspelt"] = "x"
+    with pytest.raises((jsonschema.ValidationError, kubernetes_validate.ValidationError), match="misspelt"):
+        _validate(resource, OLDEST)
 
 
 @EACH
@@ -181,6 +198,13 @@ def test_digest_wins_over_the_tag(helm: Helm) -> None:
     assert images["one-server"] == {"cordboard:0.1.0"}
     (image,) = images["everything"]
     assert image.startswith("registry.example.com/apps/cordboard@sha256:")
+
+
+def _validate(resource: Resource, kubernetes: str) -> None:
+    if resource["apiVersion"] == OPERATOR:
+        _of_the_operator(resource["kind"]).validate(resource)
+    else:
+        kubernetes_validate.validate(resource, kubernetes, strict=True)
 
 
 def _settings(made: Sequence[Resource]) -> Mapping[str, Any]:

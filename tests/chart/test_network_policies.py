@@ -1,9 +1,11 @@
 """Who is let in, and where pods may go: what the settings need, and nothing else."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.chart.rendering import SETS, Helm, of_kind
 
@@ -40,12 +42,23 @@ def test_way_to_the_vendors_leads_into_no_private_network(helm: Helm) -> None:
     assert {"10.0.0.0/8", "169.254.0.0/16", "fc00::/7"} <= kept_out
 
 
-def test_workers_are_asked_for_figures_by_whom_the_values_name(helm: Helm) -> None:
+def test_workers_are_asked_for_figures_by_whom_the_values_name_and_the_api_by_its_callers_too(helm: Helm) -> None:
     policies = {p["metadata"]["name"]: p for p in of_kind(helm.resources(SETS["everything"]), "NetworkPolicy")}
     worker, api = (policies[f"cordboard-provisioning-{part}"]["spec"]["ingress"] for part in ("worker", "api"))
     assert [_namespaces(rule) for rule in worker] == [["monitoring"]]
-    assert [_namespaces(rule) for rule in api] == [["desk"], ["monitoring"]]
+    assert [_namespaces(rule) for rule in api] == [["desk", "monitoring"]]
     assert "ingress" not in policies["cordboard-provisioning-migrate"]["spec"]
+
+
+@pytest.mark.parametrize("name", ["one-server", "fleet"])
+def test_naming_who_may_call_the_api_shuts_everybody_else_out(helm: Helm, tmp_path: Path, name: str) -> None:
+    """Figures are read at the same port: that nobody is named for them must not open it."""
+    document = yaml.safe_load(SETS[name].read_text())
+    document["networkPolicy"] = {"apiFrom": [{"podSelector": {"matchLabels": {"app": "desk"}}}]}
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(document))
+    policies = {p["metadata"]["name"]: p for p in of_kind(helm.resources(tmp_path / "values.yaml"), "NetworkPolicy")}
+    (rule,) = policies["cordboard" if name == "one-server" else "cordboard-api"]["spec"]["ingress"]
+    assert rule["from"] == document["networkPolicy"]["apiFrom"]
 
 
 def _namespaces(rule: Mapping[str, Any]) -> list[str]:
