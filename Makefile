@@ -24,7 +24,7 @@ KAFKA := .cache/kafka
 BENCH_JAVA := .cache/bench-java
 IMAGE_BASE := .cache/image/base.tar
 PIP_AUDIT := pip-audit==2.10.1
-# helm itself, and the operator whose resources the chart makes: fetched by go, which checks them against its checksum log
+# helm itself, and the operator whose resources the chart makes; go holds both to its public log of checksums
 HELM := .cache/helm
 HELM_VERSION := 3.22.0
 OPERATOR_VERSION := 0.85.0

@@ -16,7 +16,7 @@
 {{- if regexMatch "^postgres(ql)?://" (.Values.config.ledger | default "") }}true{{ end -}}
 {{- end -}}
 
-{{- /* What the pods that do the work are called: changing the ledger makes others, and leaves the old volume alone. */ -}}
+{{- /* What the pods that do the work are called; with another kind of ledger others, so that the old volume stays. */ -}}
 {{- define "cordboard.worker" -}}
 {{- include "cordboard.fullname" . }}{{ if include "cordboard.fleet" . }}-worker{{ end -}}
 {{- end -}}

@@ -60,8 +60,8 @@
 {{- end -}}
 
 {{- /*
-Who may come to the port. Where the API is served, naming its callers shuts everybody else out, figures or not. Given
-(dict "policy" .Values.networkPolicy "api" whether it is served there).
+Who may come to the port. Where the API is served, naming its callers shuts everybody else out, figures or not.
+Given (dict "policy" .Values.networkPolicy "api" whether it is served there).
 */ -}}
 {{- define "cordboard.ingress" -}}
 {{- $from := .policy.metricsFrom -}}

@@ -63,7 +63,7 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{- /* Where a server tells how it is. The first try at the ledger, and SQLite's migrations, come before it listens. */ -}}
+{{- /* Where a server tells how it is. A first try at the ledger, and SQLite's migrations, come before it listens. */ -}}
 {{- define "cordboard.probes" -}}
 ports:
   - name: http
