@@ -74,16 +74,20 @@ def _schemas(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str,
 
 
 def _keys_of_values(values: dict[str, Any], path: str = "") -> set[str]:
+    """Those that stand there; not what a mapping of labels and the like holds, which is the user's to name."""
     found = {f"{path}{name}" for name in values}
-    inner = [(f"{path}{n}", v) for n, v in values.items() if isinstance(v, dict) and f"{path}{n}" not in FOREIGN]
-    for name, value in inner:
-        found |= _keys_of_values(value, f"{name}.") if _is_described(name) else set()
+    for name, value in values.items():
+        inner = f"{path}{name}"
+        if isinstance(value, dict) and inner not in FOREIGN and _names_its_keys(inner):
+            found |= _keys_of_values(value, f"{inner}.")
     return found
 
 
-def _is_described(path: str) -> bool:
-    """Whether the schema names what stands there; a mapping of labels it does not."""
-    return f"{path}." in {key[: len(path) + 1] for key in _keys_of_schema(DESCRIBED)}
+def _names_its_keys(path: str) -> bool:
+    schema = DESCRIBED
+    for part in path.split("."):
+        schema = schema["properties"].get(part, {"properties": {}})
+    return "properties" in schema
 
 
 def _keys_of_schema(schema: dict[str, Any], path: str = "") -> set[str]:

@@ -58,9 +58,9 @@ def _accounts(about: str) -> Json:
         "allOf": [
             {
                 "if": {"properties": {"vendor": {"const": name}}},
-                "then": _account(about.account_model.model_json_schema()),
+                "then": _account(room.account_model.model_json_schema()),
             }
-            for name, about in VENDORS.items()
+            for name, room in VENDORS.items()
         ],
     }
     return {"type": "object", "description": about, "patternProperties": {"^[a-z][a-z0-9_]*$": each},
@@ -78,19 +78,29 @@ def _plain(schema: Json, defs: Mapping[str, Json], name: str) -> Json:
     """One schema without references, titles and alternatives to null; sentences begin with a capital."""
     if name in secret_names():
         return {"description": SECRET}
+    alternatives = [each for each in (schema.get("anyOf") or schema.get("oneOf") or ()) if each.get("type") != "null"]
+    if len(alternatives) == 1:
+        schema = {**alternatives[0], **schema}
     schema = _resolved(schema, defs)
-    made = {key: schema[key] for key in sorted(KEPT) if key in schema and not isinstance(schema[key], dict)}
     about = schema.get("description", "").partition("\n\n")[0].replace("\n", " ")
+    made = {key: schema[key] for key in sorted(KEPT) if key in schema and not isinstance(schema[key], dict)}
     made["description"] = about[:1].upper() + about[1:]
+    if len(alternatives) > 1:
+        made["anyOf"] = [_plain(each, defs, "") for each in alternatives]
+    return {**made, **_what_is_within(schema, defs)}
+
+
+def _what_is_within(schema: Json, defs: Mapping[str, Json]) -> Json:
+    """Of a list its items; of a mapping its keys, and no others."""
+    made: Json = {}
     if isinstance(schema.get("items"), dict):
         made["items"] = {key: value for key, value in schema["items"].items() if key in KEPT}
     if "properties" in schema:
         made["properties"] = {key: _plain(value, defs, key) for key, value in schema["properties"].items()}
-        made["additionalProperties"] = False
         needed = [key for key in schema.get("required", ()) if key not in secret_names()]
-        made |= {"required": needed} if needed else {}
+        made |= {"additionalProperties": False} | ({"required": needed} if needed else {})
     elif "patternProperties" in schema:
-        made["patternProperties"] = {k: _plain(v, defs, "") for k, v in schema["patternProperties"].items()}
+        made["patternProperties"] = {key: _plain(each, defs, "") for key, each in schema["patternProperties"].items()}
         made["additionalProperties"] = False
     elif isinstance(schema.get("additionalProperties"), dict):
         made["additionalProperties"] = _plain(schema["additionalProperties"], defs, "")
@@ -98,9 +108,8 @@ def _plain(schema: Json, defs: Mapping[str, Json], name: str) -> Json:
 
 
 def _resolved(schema: Json, defs: Mapping[str, Json]) -> Json:
-    """What a reference, or the one alternative to null, leads to; what stands beside it wins."""
-    one = next((inner for inner in schema.get("anyOf", ()) if inner.get("type") != "null"), schema)
-    behind = defs[one["$ref"].rpartition("/")[2]] if "$ref" in one else one
+    """What a reference leads to; what stands beside it wins."""
+    behind = defs[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else {}
     return {**behind, **{key: value for key, value in schema.items() if value is not None}}
 
 
