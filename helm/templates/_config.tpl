@@ -26,7 +26,7 @@
     sources:
     {{- range $setting, $file := . }}
       - {{ if $file.existingSecret }}secret{{ else }}configMap{{ end }}:
-          name: {{ $file.existingSecret | default $file.existingConfigMap }}
+          name: {{ $file.existingSecret | default $file.existingConfigMap | quote }}
           items: [{key: {{ $file.key | quote }}, path: {{ $setting | quote }}}]
     {{- end }}
 {{- end -}}

@@ -27,8 +27,8 @@
 
 {{- /* Given (dict "root" $ "component" "…"). */ -}}
 {{- define "cordboard.selector" -}}
-app.kubernetes.io/name: {{ include "cordboard.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "cordboard.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 

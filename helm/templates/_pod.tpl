@@ -7,12 +7,12 @@ automountServiceAccountToken: false
 {{- /* else Kubernetes would put variables of Services into the process that look like misspelt settings */}}
 enableServiceLinks: false
 {{- with $values.pods.serviceAccountName }}
-serviceAccountName: {{ . }}
+serviceAccountName: {{ . | quote }}
 {{- end }}
 {{- with $values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 securityContext:
@@ -35,7 +35,7 @@ securityContext:
 {{- with .root.Values.topologySpread.topologyKeys -}}
 topologySpreadConstraints:
   {{- range . }}
-  - topologyKey: {{ . }}
+  - topologyKey: {{ . | quote }}
     maxSkew: 1
     whenUnsatisfiable: {{ $.root.Values.topologySpread.whenUnsatisfiable }}
     labelSelector:

@@ -193,11 +193,26 @@ def test_whole_numbers_stay_whole(helm: Helm) -> None:
     assert "sdk_app_id: 1400000123\n" in configuration["data"]["cordboard.yaml"]
 
 
+def test_names_that_look_like_numbers_stay_text(helm: Helm, tmp_path: Path) -> None:
+    document = yaml.safe_load(SETS["kafka-tls"].read_text())
+    document["image"] = {"tag": "1.10", "pullSecrets": ["1000"]}
+    document["pods"] = {"serviceAccountName": "007", "priorityClassName": "12", "labels": {"tier": "1"}}
+    document["storage"] = {"size": "9000000000", "storageClassName": "1"}
+    document |= {"nameOverride": "123", "files": _renamed(document["files"], "42")}
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(document))
+    for resource in helm.resources(tmp_path / "values.yaml"):
+        _validate(resource, NEWEST)
+
+
 def test_digest_wins_over_the_tag(helm: Helm) -> None:
     images = {name: {pod.container["image"] for pod in pods(helm.resources(SETS[name]))} for name in SETS}
     assert images["one-server"] == {"cordboard:0.1.0"}
     (image,) = images["everything"]
     assert image.startswith("registry.example.com/apps/cordboard@sha256:")
+
+
+def _renamed(files: Mapping[str, Mapping[str, str]], name: str) -> dict[str, dict[str, str]]:
+    return {setting: {**file, "existingSecret": name} for setting, file in files.items()}
 
 
 def _validate(resource: Resource, kubernetes: str) -> None:
