@@ -5,9 +5,9 @@ from typing import Any, Final
 from contracts.dead_letter import HEADERS, OPTIONAL_HEADERS, REASONS, DeadLetterReason, dead_letter_topic
 from contracts.envelope import STRUCTURED_CONTENT_TYPE, Envelope
 from contracts.inbound import INBOUND, INBOUND_TOPIC
-from contracts.outbound import FAILURES_TOPIC, OUTBOUND, RESULTS_TOPIC
+from contracts.outbound import CREDENTIALS_TOPIC, FAILURES_TOPIC, OUTBOUND, RESULTS_TOPIC
 
-VERSION: Final = "1.1.0"
+VERSION: Final = "1.2.0"
 """Version of the document: the last number grows with words, the middle one with events and fields."""
 
 Document = dict[str, Any]
@@ -19,12 +19,15 @@ _DESCRIPTIONS: Final = {
     "crm.events": "What CRM systems say about numbers. Shared with others: types that are not named here are ignored.",
     RESULTS_TOPIC: "How work ended, or what it waits for, where nobody's help is needed.",
     FAILURES_TOPIC: "What failed, is in doubt, or is stopped, and that it works again.",
+    CREDENTIALS_TOPIC: "SIP passwords, each sealed to the configured public key; only where an account's settings ask "
+    "for them. Compacted by subject, and kept for days.",
 }
 _KEYS: Final = {
     "hr.events": "The agent: events about one agent share a partition.",
     "crm.events": "The number, or access code: events about one number share a partition.",
     RESULTS_TOPIC: "The key of the causing event; of an account's event, the account.",
     FAILURES_TOPIC: "The key of the causing event; of an account's event, the account.",
+    CREDENTIALS_TOPIC: "The agent, as Cordboard names it: agent:<realm>/<agent id>; the newest record counts.",
 }
 
 
@@ -86,7 +89,7 @@ def _operations() -> Document:
     received = {f"receive_{topic}": _operation("receive", topic, f"Cordboard reads {topic}.") for topic in _IN_TOPICS}
     sent = {
         f"send_{topic}": _operation("send", topic, f"Cordboard publishes to {topic}.")
-        for topic in (RESULTS_TOPIC, FAILURES_TOPIC, *map(dead_letter_topic, _IN_TOPICS))
+        for topic in (RESULTS_TOPIC, FAILURES_TOPIC, CREDENTIALS_TOPIC, *map(dead_letter_topic, _IN_TOPICS))
     }
     return received | sent
 

@@ -12,11 +12,12 @@ from typing import Final
 import yaml
 
 from contracts.asyncapi import asyncapi_document
-from contracts.json_schemas import event_schemas
+from contracts.json_schemas import event_schemas, sealed_credential_schema
 
 ROOT: Final = Path(__file__).parent
 """The folder that the documents live in: that of this package."""
 SCHEMAS: Final = "schemas"
+SEALED: Final = "sealed-credential.v1"
 ASYNCAPI: Final = "asyncapi.yaml"
 
 _NOTICE: Final = "# Made from the models by `python -m contracts.generate`; edit those.\n"
@@ -24,9 +25,10 @@ _NOTICE: Final = "# Made from the models by `python -m contracts.generate`; edit
 
 def render() -> dict[str, str]:
     """Return every document's text by its path below the contracts folder; the same text every time."""
+    every = event_schemas() | {SEALED: sealed_credential_schema()}
     schemas = {
-        f"{SCHEMAS}/{event_type}.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
-        for event_type, schema in sorted(event_schemas().items())
+        f"{SCHEMAS}/{name}.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+        for name, schema in sorted(every.items())
     }
     return schemas | {ASYNCAPI: _NOTICE + _as_yaml(asyncapi_document())}
 

@@ -8,7 +8,7 @@ from pydantic_core import core_schema
 
 from contracts.envelope import DATA_CONTENT_TYPE, Envelope
 from contracts.inbound import INBOUND
-from contracts.outbound import OUTBOUND, SOURCE
+from contracts.outbound import OUTBOUND, SOURCE, SealedCredential
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 """The dialect that every schema here declares."""
@@ -43,6 +43,13 @@ def event_schemas() -> dict[str, Schema]:
     inbound = {event_type: _inbound_schema(event_type, model) for event_type, model in INBOUND.items()}
     outbound = {event_type: _outbound_schema(event_type, known.model) for event_type, known in OUTBOUND.items()}
     return inbound | outbound
+
+
+def sealed_credential_schema() -> Schema:
+    """Return the schema of what a sealed credential holds once it is opened."""
+    schema: Schema = _definitions(SealedCredential, written=True)[SealedCredential.__name__]
+    described = {"description": _first_paragraph(SealedCredential)}
+    return {"$schema": DIALECT, "$id": "urn:cordboard:sealed-credential.v1"} | schema | described
 
 
 def _inbound_schema(event_type: str, model: type[BaseModel]) -> Schema:

@@ -23,6 +23,8 @@ RESULTS_TOPIC: Final = "provisioning.results"
 """Where ends and waits go that need nobody's help."""
 FAILURES_TOPIC: Final = "provisioning.failures"
 """Where goes what somebody may have to look at."""
+CREDENTIALS_TOPIC: Final = "provisioning.credentials"
+"""Where sealed credentials go, if an account's settings ask for them."""
 
 
 def _never_negative(value: Any) -> Any:
@@ -33,6 +35,9 @@ def _never_negative(value: Any) -> Any:
 Seconds = Annotated[float, BeforeValidator(_never_negative), Field(ge=0, allow_inf_nan=False)]
 Natural = Annotated[int, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1)]
+
+# RFC 7516, section 7.1: header, encrypted key, initialization vector, ciphertext and tag, none of them empty here
+_COMPACT_JWE: Final = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){4}$"
 
 CommandResult = Literal["done", "unchanged", "adopted"]
 StepOutcome = Literal["succeeded", "failed", "superseded", "stale", "cancelled"]
@@ -171,6 +176,25 @@ class CommandSucceeded(CommandData):
     request_id: Text | None = Field(default=None, description="The vendor's id of the last request.")
 
 
+class CredentialSealed(CommandData):
+    """The SIP password of an extension, readable for the holder of the private key alone."""
+
+    agent_id: Text = Field(description="The agent, as in the causing event.")
+    extension: Text = Field(description="Extension within the account.")
+    jwe: Annotated[str, Field(pattern=_COMPACT_JWE)] = Field(
+        description="The credential as a JWE in compact form; opened, it is JSON: schemas/sealed-credential.v1.json."
+    )
+
+
+class SealedCredential(OutboundPart):
+    """What a sealed credential holds. Whom and what it is for stands in it, where nobody on the way can change it."""
+
+    subject: Text = Field(description="Whose it is, as Cordboard names them; the key of the message.")
+    account: Text = Field(description="Vendor account.")
+    extension: Text = Field(description="Extension within the account.")
+    password: Text = Field(repr=False, description="The SIP password.")
+
+
 class CommandSuperseded(CommandData):
     """A later event made this command pointless before it was sent."""
 
@@ -294,6 +318,7 @@ OUTBOUND: Final[Mapping[str, OutboundType]] = MappingProxyType(
         "provisioning.plan.failed.v1": OutboundType(PlanFailed, FAILURES_TOPIC),
         "provisioning.account.quarantined.v1": OutboundType(AccountQuarantined, FAILURES_TOPIC),
         "provisioning.account.recovered.v1": OutboundType(AccountRecovered, FAILURES_TOPIC),
+        "provisioning.credential.sealed.v1": OutboundType(CredentialSealed, CREDENTIALS_TOPIC),
     }
 )
 """Every event type that Cordboard publishes."""

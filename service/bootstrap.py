@@ -37,7 +37,7 @@ from service.application.hold_telling import HoldTelling
 from service.application.inspection import DeskLedger, Inspection
 from service.application.intake import Intake
 from service.application.outbox_relay import OutboxRelay
-from service.application.ports import Clock, CommandQuery, VendorClient
+from service.application.ports import Clock, CommandQuery, Credentials, VendorClient
 from service.application.present_reader import BatchingPresentReader
 from service.application.replaying import ReplayRunner, Replays
 from service.application.retention import Retention
@@ -382,6 +382,15 @@ def _execution(  # noqa: PLR0917 - what execution is made of, each of its own ty
     )
 
 
+def _credentials(account: Account) -> Credentials:
+    """Where the passwords of an account go."""
+    if account.credentials.public_key_file is None:
+        return NoCredentials()
+    from service.adapters.credentials_sealed import SealedCredentials, read_public_key  # noqa: PLC0415 - not free to load
+
+    return SealedCredentials(read_public_key(account.credentials.public_key_file))
+
+
 async def _open_vendors(site: _Site) -> Mapping[str, VendorClient]:
     """One HTTP session for all; one client for each account."""
     session = await site.opened.enter_async_context(
@@ -392,10 +401,10 @@ async def _open_vendors(site: _Site) -> Mapping[str, VendorClient]:
         )
     )
     hide = partial(register_secret, passing=True)
-    credentials = HiddenCredentials(NoCredentials(), hide)
     limits = site.settings.exchange_limits()
     clients: dict[str, VendorClient] = {}
     for name, account in site.settings.accounts.items():
+        credentials = HiddenCredentials(_credentials(account), hide)
         client = VENDORS[account.vendor].open(account, session, site.clock, credentials, limits=limits, on_secret=hide)
         site.opened.push_async_callback(client.close)
         clients[name] = site.points.around(client, exchange=exchange_step(client))

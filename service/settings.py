@@ -391,12 +391,23 @@ def _account(name: str, account: Document) -> Iterator[SettingsFault]:
         yield SettingsFault(_dotted(("accounts", name, "time_zone")), "must be an IANA time zone, as Asia/Shanghai")
     if isinstance(country, str) and re.fullmatch("[A-Z]{2}", country) and country not in phonenumbers.SUPPORTED_REGIONS:
         yield SettingsFault(_dotted(("accounts", name, "country")), "is no country with a numbering plan (ISO 3166)")
+    if isinstance(key := _part(account, "credentials").get("public_key_file"), str):
+        yield from _public_key(name, key)
     vendor = VENDORS.get(str(account.get("vendor")))
     calls = [] if vendor is None else [*(call.rpartition(".")[2] for call in vendor.calls), "default"]
     for operation in quotas if vendor is not None and isinstance(quotas, dict) else ():
         if operation not in calls:
             message = f"the vendor has no such operation{_meant(operation, calls)}"
             yield SettingsFault(_dotted(("accounts", name, "quotas", operation)), message)
+
+
+def _public_key(account: str, path: str) -> Iterator[SettingsFault]:
+    from service.adapters.credentials_sealed import read_public_key  # noqa: PLC0415 - not free to load
+
+    try:
+        read_public_key(path)
+    except ValueError as fault:
+        yield SettingsFault(_dotted(("accounts", account, "credentials", "public_key_file")), str(fault))
 
 
 def _is_zone(name: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from service.application.ports import Credentials
-from service.domain.account import Account
 
 
 class HiddenCredentials:
@@ -16,7 +15,7 @@ class HiddenCredentials:
         self._behind = behind
         self._hide = hide
 
-    async def deliver(self, account: Account, resource: str, secret: str) -> str:
-        """Hide the password, then deliver it; what the port behind says."""
-        self._hide(secret)
-        return await self._behind.deliver(account, resource, secret)
+    async def seal(self, *, subject: str, account: str, extension: str, password: str) -> str | None:
+        """Hide the password, then seal it; what the port behind says."""
+        self._hide(password)
+        return await self._behind.seal(subject=subject, account=account, extension=extension, password=password)

@@ -1,13 +1,10 @@
-"""The credentials port's only adapter for now: fetched passwords are dropped at once."""
+"""The credentials port of accounts that deliver no passwords: what was fetched is dropped at once."""
 
 from __future__ import annotations
-
-from service.domain.account import Account
 
 
 class NoCredentials:
     """Drops what it is given."""
 
-    async def deliver(self, account: Account, resource: str, secret: str) -> str:  # noqa: ARG002 - dropped on purpose
-        """Drop the password; always `none`."""
-        return "none"
+    async def seal(self, *, subject: str, account: str, extension: str, password: str) -> None:
+        """Drop the password."""

@@ -274,7 +274,7 @@ class Execution:
             return _as_found(command, move)
         if in_doubt and self._is_worn_out(command, operation):
             return _worn_out(command)
-        return await self._send(run, operation, move)
+        return await self._send(run, operation, replace(move, subject=command.subject))
 
     def _stays_unknown(self, command: Command, operation: VendorOperation, seen: Seen | None) -> bool:
         """Nothing is there, which does not yet prove that it was not done; of what is only watched it never does."""

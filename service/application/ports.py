@@ -446,10 +446,10 @@ class OwnSession(Protocol):
 
 
 class Credentials(Protocol):
-    """Where a fetched SIP password goes."""
+    """Where a SIP password that an account's vendor handed out goes: no other part ever holds one."""
 
-    async def deliver(self, account: Account, resource: str, secret: str) -> str:
-        """Deliver or drop it; `delivered` or `none`."""
+    async def seal(self, *, subject: str, account: str, extension: str, password: str) -> str | None:
+        """The password as its receiver alone can read it, bound to whom and what it is for; None: it is dropped."""
         ...
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import phonenumbers
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from service.domain.callback_url import objection
 
 CallType = Literal["inbound", "outbound", "both"]
 
@@ -24,15 +26,43 @@ class NumberDefaults(BaseModel):
     call_type: CallType | None = Field(default=None, description="which calls the number serves")
     max_concurrent_calls: int | None = Field(default=None, ge=1, description="calls at one time")
     max_calls_per_second: int | None = Field(default=None, ge=1, description="new calls per second")
+    allow_private_callbacks: bool = Field(
+        default=False,
+        description="callback URLs may lead to private, loopback and link-local addresses and to internal names, those "
+        "of events too",
+    )
     callback_url: str | None = Field(default=None, max_length=2048, description="https URL asked on a call in")
+
+    @field_validator("callback_url")
+    @classmethod
+    def _may_be_asked(cls, url: str | None, info: ValidationInfo) -> str | None:
+        fault = None if url is None else objection(url, allow_private=info.data.get("allow_private_callbacks", False))
+        if fault is not None:
+            raise ValueError(fault)
+        return url
 
 
 class CredentialsPolicy(BaseModel):
-    """Where a SIP password that a vendor hands out goes; `none` drops it."""
+    """Where a SIP password that a vendor hands out goes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mode: Literal["none"] = Field(default="none", description="`none`: fetched passwords are dropped at once")
+    mode: Literal["none", "sealed"] = Field(
+        default="none",
+        description="`none`: fetched passwords are dropped at once; `sealed`: each leaves encrypted to the public key, "
+        "on `provisioning.credentials`",
+    )
+    public_key_file: str | None = Field(
+        default=None, min_length=1, description="PEM or JWK file of the receiver's public key, EC or RSA; with `sealed`"
+    )
+
+    @model_validator(mode="after")
+    def _key_goes_with_sealing(self) -> Self:
+        if self.mode == "sealed" and self.public_key_file is None:
+            raise ValueError("sealed needs public_key_file")
+        if self.mode == "none" and self.public_key_file is not None:
+            raise ValueError("public_key_file is for mode: sealed; with none, passwords are dropped")
+        return self
 
 
 class Account(BaseModel):

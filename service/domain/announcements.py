@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from contracts.dead_letter import dead_letter_headers, dead_letter_topic
 from contracts.outbound import (
+    CREDENTIALS_TOPIC,
     FAILURES_TOPIC,
     RESULTS_TOPIC,
     AccountQuarantined,
@@ -21,6 +22,7 @@ from contracts.outbound import (
     CommandStale,
     CommandSucceeded,
     CommandSuperseded,
+    CredentialSealed,
     NumberResult,
     OutboundEvent,
     OutboundPart,
@@ -43,7 +45,7 @@ from service.domain.record_reading import Defect, Record
 from service.domain.value import replace
 
 MOST_KEY_BYTES: Final = 65_536
-OWN_TOPICS: Final = frozenset({RESULTS_TOPIC, FAILURES_TOPIC})
+OWN_TOPICS: Final = frozenset({RESULTS_TOPIC, FAILURES_TOPIC, CREDENTIALS_TOPIC})
 TRACE_HEADERS: Final = frozenset({"ce_traceparent", "traceparent"})
 
 _WHO_ENDS: Final[Mapping[str, WhoActs]] = {
@@ -87,6 +89,18 @@ def command_ended(
         case _:
             raise AssertionError(f"{command.id} has not ended: {command.state}")
     return _message(plan, command.id, f"provisioning.command.{command.state}.v1", data, now)
+
+
+def credential_sealed(plan: Plan, command: Command, jwe: str, now: float) -> OutboxMessage:
+    """The event with an agent's sealed credential: keyed by the agent, so that a compacted topic keeps the newest."""
+    data = CredentialSealed(
+        **_command_fields(plan, command),
+        agent_id=_agent_id(plan),
+        extension=command.wanted["extension"],
+        jwe=jwe,
+    )
+    message = _message(plan, command.id, "provisioning.credential.sealed.v1", data, now)
+    return replace(message, key=plan.subject.encode())
 
 
 def command_in_doubt(plan: Plan, command: Command, now: float, *, who_acts: WhoActs) -> OutboxMessage:
@@ -322,7 +336,7 @@ def _agent(plan: Plan, steps: Sequence[Command], facts: Mapping[str, Any], now: 
         return None
     credential: Literal["delivered", "none"] = "delivered" if facts.get("credential") == "delivered" else "none"
     return AgentResult(
-        agent_id=plan.subject.partition("/")[2],
+        agent_id=_agent_id(plan),
         account=extension.account,
         extension=extension.wanted["extension"],
         full_extension=facts.get("full_extension"),
@@ -332,6 +346,10 @@ def _agent(plan: Plan, steps: Sequence[Command], facts: Mapping[str, Any], now: 
         ready_at=_moment(now),
         credential=credential,
     )
+
+
+def _agent_id(plan: Plan) -> str:
+    return plan.subject.partition("/")[2]
 
 
 def _number(plan: Plan, steps: Sequence[Command], facts: Mapping[str, Any]) -> NumberResult | None:

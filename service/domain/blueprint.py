@@ -83,6 +83,13 @@ def incomplete(field: str, why: str) -> CannotPlanError:
     )
 
 
+def invalid(field: str, why: str) -> CannotPlanError:
+    """A field that is given, and can't be used as the account's settings are; `why` shows nothing of its value."""
+    return CannotPlanError(
+        Failure(error_class=ErrorClass.INCOMPLETE, code=f"invalid:{field}", message=why, field=field)
+    )
+
+
 def unsupported(field: str | None, why: str) -> CannotPlanError:
     """Something the vendor lacks, or that Cordboard does not do."""
     code = "unsupported" if field is None else f"unsupported:{field}"

@@ -49,11 +49,15 @@ def held_back(reason: BaseException) -> Failure:
 
 
 class Succeeded(Value, frozen=True, kw_only=True):
-    """The wanted state stands. `facts` is what upstream may write back (extension, apply_id, …): never a secret."""
+    """The wanted state stands. `facts` is what upstream may write back (extension, apply_id, …): never a secret.
+
+    `sealed` is a credential that its receiver alone can open, to be told once; it is no fact.
+    """
 
     result: Result
     facts: Mapping[str, Json] = field(default_factory=dict)
     request_id: str | None = None
+    sealed: str | None = None
 
 
 class NotYet(Value, frozen=True):
@@ -94,6 +98,7 @@ class Call(Value, frozen=True, kw_only=True):
     account: str
     body: Mapping[str, Json]
     creates: bool = False  # sent because a complete read showed the resource absent
+    subject: str = ""  # whom the work is for; execution says it, no request carries it
 
 
 Move = Call | Outcome

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import phonenumbers
 
-from service.domain.blueprint import CannotPlanError
-from service.domain.outcome import ErrorClass, Failure
+from service.domain.blueprint import CannotPlanError, invalid
 
 
 def e164(text: str, country: str) -> str:
@@ -35,11 +34,4 @@ def _is_whole(number: phonenumbers.PhoneNumber) -> bool:
 
 
 def _none_that(country: str) -> CannotPlanError:
-    return CannotPlanError(
-        Failure(
-            error_class=ErrorClass.INCOMPLETE,
-            code="invalid:number",
-            message=f"`number` can't be read as a telephone number in {country}: give it as E.164",
-            field="number",
-        )
-    )
+    return invalid("number", f"`number` can't be read as a telephone number in {country}: give it as E.164")

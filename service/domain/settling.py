@@ -167,6 +167,8 @@ def succeed(
     elif done.step == Step.APPROVAL:
         _date_binding(draft, done)
     plan = draft.plan(done.plan_id)
+    if outcome.sealed is not None:
+        draft.tell(tell.credential_sealed(plan, done, outcome.sealed, draft.now))
     draft.tell(tell.command_ended(plan, done, draft.now, request_id=outcome.request_id))
     following = next((c for c in draft.steps_of(plan.id) if c.step_no > done.step_no and not c.state.ended), None)
     if following is None:

@@ -74,10 +74,18 @@ async def look_at_everything(settings: Settings) -> list[Finding]:
 
 def _accounts(settings: Settings) -> list[Finding]:
     if settings.accounts:
-        return []
+        return [_sealing(account) for account in settings.accounts.values() if account.credentials.public_key_file]
     return [
         Finding(part="accounts", verdict=FAILED, found="none is configured", advice="add one under `accounts:`"),
     ]
+
+
+def _sealing(account: Account) -> Finding:
+    """To which key the account's passwords are sealed, so that its owner can compare; a bad one is a fault before."""
+    from service.adapters.credentials_sealed import read_public_key  # noqa: PLC0415 - not free to load
+
+    key = read_public_key(account.credentials.public_key_file or "")
+    return Finding(part=f"credentials {account.name}", verdict=OK, found=f"sealed to {key.kind}, kid {key.kid}")
 
 
 async def _kafka(settings: Settings) -> list[Finding]:
@@ -114,7 +122,7 @@ def _retention(settings: Settings, times: Sequence[TopicKeeping]) -> list[Findin
 
 
 def _topics(settings: Settings, present: frozenset[str]) -> Finding:
-    wanted = topic_names(settings.kafka.topics)
+    wanted = topic_names(settings)
     missing = [name for name in wanted if name not in present]
     if not missing:
         return Finding(part="topics", verdict=OK, found=f"all {len(wanted)} are there")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from contracts.dead_letter import dead_letter_topic
-from contracts.outbound import FAILURES_TOPIC, RESULTS_TOPIC
+from contracts.outbound import CREDENTIALS_TOPIC, FAILURES_TOPIC, RESULTS_TOPIC
 from service.adapters.kafka_topics import TopicManifest, create_topics, look_at_cluster
 from service.application.ports import UnavailableError
 from service.entrypoints.exit_codes import ExitCode
@@ -19,6 +19,11 @@ USUAL_REPLICAS: Final = 3
 THERE, MADE = "there already", "made"
 DAY_MS: Final = 24 * 60 * 60 * 1000
 DEAD_LETTER_BYTES: Final = 2 * 1024 * 1024  # a whole record of 1 MiB, with its headers and those added
+SEALED: Final = {
+    "cleanup.policy": "compact,delete",  # the newest of each agent, and not for ever
+    "retention.ms": str(7 * DAY_MS),
+    "segment.ms": str(DAY_MS),  # what is in the segment that is written to is neither compacted nor deleted
+}
 COLUMNS: Final = {
     "name": "topic",
     "partitions": "partitions",
@@ -40,24 +45,28 @@ class Wish:
         return self.replication_factor or max(1, min(USUAL_REPLICAS, brokers))
 
 
-def topic_names(read: Sequence[str]) -> list[str]:
+def topic_names(settings: Settings) -> list[str]:
     """Every topic Cordboard needs: those that are read, what is told, and where bad records go."""
-    return [*read, RESULTS_TOPIC, FAILURES_TOPIC, *(dead_letter_topic(name) for name in read)]
+    read = settings.kafka.topics
+    sealed = any(account.credentials.mode == "sealed" for account in settings.accounts.values())
+    told = [RESULTS_TOPIC, FAILURES_TOPIC, *([CREDENTIALS_TOPIC] if sealed else [])]
+    return [*read, *told, *(dead_letter_topic(name) for name in read)]
 
 
-def manifest(read: Sequence[str], *, partitions: int, replication_factor: int) -> list[TopicManifest]:
-    """Every topic with its settings."""
+def manifest(names: Sequence[str], *, partitions: int, replication_factor: int) -> list[TopicManifest]:
+    """These topics with their settings."""
     safe = {"min.insync.replicas": "2"} if replication_factor >= USUAL_REPLICAS else {}
     plain = {"cleanup.policy": "delete", **safe}
+    sealed = {**plain, **SEALED}
     dead = {**plain, "max.message.bytes": str(DEAD_LETTER_BYTES), "retention.ms": str(30 * DAY_MS)}
     return [
         TopicManifest(
             name=name,
             partitions=partitions,
             replication_factor=replication_factor,
-            settings=dead if name.startswith(dead_letter_topic("")) else plain,
+            settings=sealed if name == CREDENTIALS_TOPIC else dead if name.startswith(dead_letter_topic("")) else plain,
         )
-        for name in topic_names(read)
+        for name in names
     ]
 
 
@@ -81,7 +90,7 @@ def show_topics(settings: Settings, wish: Wish, output: Output, *, create: bool)
 
 
 def _manifest(settings: Settings, wish: Wish, *, brokers: int) -> list[TopicManifest]:
-    return manifest(settings.kafka.topics, partitions=wish.partitions, replication_factor=wish.factor(brokers))
+    return manifest(topic_names(settings), partitions=wish.partitions, replication_factor=wish.factor(brokers))
 
 
 async def _create(settings: Settings, wish: Wish) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from service.vendors.http_exchange import ExchangeLimits
 from service.vendors.huawei_aicc.account import HuaweiAiccAccount
 from service.vendors.registry import VENDORS
 from service.vendors.tencent_ccc.account import TencentCccAccount
+from tests.unit.vendors.doubles import KeptCredentials
 
 KEY, SECRET, TOKEN = "AKIDFAKEFAKEFAKE", "FakeSecretKeyForTestsOnly", "FAKE-sts-token"
 INTL_KEY, STS_KEY = "AKIDFAKEINTL", "AKIDFAKESTS"
@@ -56,15 +57,6 @@ class MachineClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-
-
-@dataclass
-class KeptCredentials:
-    given: list[tuple[str, str]] = field(default_factory=list)
-
-    async def deliver(self, account: Account, resource: str, secret: str) -> str:
-        self.given.append((resource, secret))
-        return "delivered"
 
 
 @dataclass
@@ -255,8 +247,8 @@ async def test_registration_is_fetched_and_its_password_delivered(lines: Lines) 
         "transport": "tls",
         "credential": "delivered",
     }
-    [(resource, password)] = line.credentials.given
-    assert resource == "extension:acme_cn/1001"
+    [(_, account, extension, password)] = line.credentials.given
+    assert (account, extension) == ("acme_cn", "1001")
     assert password in line.sandbox.administration.secrets()
     assert password not in repr(outcome)
 

@@ -20,6 +20,7 @@ TOPICS = {
     "crm.events",
     "provisioning.results",
     "provisioning.failures",
+    "provisioning.credentials",
     "dlq.hr.events",
     "dlq.crm.events",
 }

@@ -8,7 +8,8 @@ from typing import Final
 from contracts.inbound import AgentChanged, AgentData, AgentHired, NumberPurchased, NumberRouted
 from service.domain.account import Account
 from service.domain.binding import Binding
-from service.domain.blueprint import Blueprint, Step, StepBlueprint, first_given, incomplete, unsupported
+from service.domain.blueprint import Blueprint, Step, StepBlueprint, first_given, incomplete, invalid, unsupported
+from service.domain.callback_url import objection
 from service.domain.phone_number import e164
 from service.domain.wanted import (
     CallInWanted,
@@ -116,6 +117,9 @@ def _number(event: NumberPurchased | NumberRouted, account: Account) -> str:
 
 def _call_in(number: str, event: NumberPurchased | NumberRouted, account: Account) -> StepBlueprint:
     url = first_given("callback_url", event.callback_url, account.numbers.callback_url)
+    fault = objection(url, allow_private=account.numbers.allow_private_callbacks)
+    if fault is not None:
+        raise invalid("callback_url", f"`callback_url` {fault}")
     wanted = CallInWanted(number=number, country=account.country, callback_url=url)
     return StepBlueprint(step=Step.CALL_IN, operation=BIND_NUMBER_CALL_IN, wanted=wanted)
 

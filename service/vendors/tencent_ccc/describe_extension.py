@@ -51,8 +51,8 @@ class DescribeExtension:
         request = DescribeExtensionRequest(sdk_app_id=self._account.sdk_app_id, extension_id=want.extension)
         return Call(operation=NAME, account=self._account.name, body=request.body())
 
-    async def judge(self, wanted: Mapping[str, Json], answer: Mapping[str, Json], call: Call) -> Outcome:  # noqa: ARG002 - one call only
-        """Deliver the password; everything else is a fact, with the full extension as the vendor's lists write it."""
+    async def judge(self, wanted: Mapping[str, Json], answer: Mapping[str, Json], call: Call) -> Outcome:
+        """Let the password be sealed; all else is a fact, with the full extension as the vendor's lists have it."""
         want = RegistrationWanted.model_validate(wanted)
         reply = DescribeExtensionReply.model_validate(answer)
         if reply.extension_id != want.extension:
@@ -61,18 +61,24 @@ class DescribeExtension:
                 code="UnexpectedReply",
                 message="the vendor answered for another extension",
             )
+        sealed = await self._seal(reply, call.subject)
         facts = {
             "extension": reply.extension_id,
             "full_extension": f"{reply.extension_id}@{reply.extension_domain}" if reply.extension_domain else None,
             "domain": reply.extension_domain,
             "outbound_proxy": reply.outbound_proxy,
             "transport": reply.transport,
-            "credential": await self._deliver(reply),
+            "credential": "none" if sealed is None else "delivered",
         }
-        return Succeeded(result=Result.DONE, facts={name: fact for name, fact in facts.items() if fact is not None})
+        known = {name: fact for name, fact in facts.items() if fact is not None}
+        return Succeeded(result=Result.DONE, facts=known, sealed=sealed)
 
-    async def _deliver(self, reply: DescribeExtensionReply) -> str:
+    async def _seal(self, reply: DescribeExtensionReply, subject: str) -> str | None:
         if reply.password is None or not reply.password.get_secret_value():
-            return "none"
-        resource = f"extension:{self._account.name}/{reply.extension_id}"
-        return await self._credentials.deliver(self._account, resource, reply.password.get_secret_value())
+            return None
+        return await self._credentials.seal(
+            subject=subject,
+            account=self._account.name,
+            extension=reply.extension_id,
+            password=reply.password.get_secret_value(),
+        )

@@ -91,16 +91,18 @@ async def test_token_in_use_is_hidden_however_many_passwords_came_since(log: io.
     assert TOKEN not in log.getvalue()
 
 
-async def test_password_is_hidden_before_it_is_delivered(log: io.StringIO) -> None:
+async def test_password_is_hidden_before_it_is_sealed(log: io.StringIO) -> None:
     class Careless(KeptCredentials):
-        async def deliver(self, *given: object) -> str:
-            logging.getLogger("some.library").error("delivering %r", given)
-            return await super().deliver(*given)  # type: ignore[arg-type]
+        async def seal(self, *, subject: str, account: str, extension: str, password: str) -> str:
+            logging.getLogger("some.library").error("sealing %r", password)
+            return await super().seal(subject=subject, account=account, extension=extension, password=password)
 
     behind = Careless()
-    assert await HiddenCredentials(behind, hide).deliver(tencent_account(), "extension:1", PASSWORD) == "delivered"
-    assert behind.given == [("acme_cn", "extension:1", PASSWORD)]
-    assert "delivering" in log.getvalue()
+    hidden = HiddenCredentials(behind, hide)
+    sealed = await hidden.seal(subject="agent:a/1", account="acme_cn", extension="1001", password=PASSWORD)
+    assert sealed == behind.sealed
+    assert behind.given == [("agent:a/1", "acme_cn", "1001", PASSWORD)]
+    assert "sealing" in log.getvalue()
     assert PASSWORD not in log.getvalue()
 
 

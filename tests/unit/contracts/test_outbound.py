@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from contracts.outbound import (
+    CREDENTIALS_TOPIC,
     FAILURES_TOPIC,
     OUTBOUND,
     RESULTS_TOPIC,
@@ -128,7 +129,7 @@ def test_failure_takes_the_class_by_its_word() -> None:
     assert detail.model_dump(mode="json")["error_class"] == "throttled"
 
 
-def test_failures_and_quarantines_go_to_failures_and_the_rest_to_results() -> None:
+def test_failures_quarantines_and_credentials_have_their_topics_and_the_rest_go_to_results() -> None:
     failures = {name for name, known in OUTBOUND.items() if known.topic == FAILURES_TOPIC}
     assert failures == {
         "provisioning.command.failed.v1",
@@ -137,5 +138,7 @@ def test_failures_and_quarantines_go_to_failures_and_the_rest_to_results() -> No
         "provisioning.account.quarantined.v1",
         "provisioning.account.recovered.v1",
     }
-    assert {known.topic for name, known in OUTBOUND.items() if name not in failures} == {RESULTS_TOPIC}
+    sealed = {name for name, known in OUTBOUND.items() if known.topic == CREDENTIALS_TOPIC}
+    assert sealed == {"provisioning.credential.sealed.v1"}
+    assert {known.topic for name, known in OUTBOUND.items() if name not in failures | sealed} == {RESULTS_TOPIC}
     assert event().topic == RESULTS_TOPIC

@@ -9,7 +9,6 @@ from typing import Any
 
 import orjson
 
-from service.domain.account import Account
 from service.domain.outcome import Answer, Call, Failure, Reply
 from service.vendors.http_exchange import HttpExchange, HttpReply
 from service.vendors.huawei_aicc.account import HuaweiAiccAccount
@@ -104,9 +103,9 @@ class ScriptedSend:
 class KeptCredentials:
     """A credentials port that remembers what it was given."""
 
-    says: str = "delivered"
-    given: list[tuple[str, str, str]] = field(default_factory=list)
+    sealed: str = "a.b.c.d.e"
+    given: list[tuple[str, str, str, str]] = field(default_factory=list)
 
-    async def deliver(self, account: Account, resource: str, secret: str) -> str:
-        self.given.append((account.name, resource, secret))
-        return self.says
+    async def seal(self, *, subject: str, account: str, extension: str, password: str) -> str:
+        self.given.append((subject, account, extension, password))
+        return self.sealed

@@ -2,7 +2,9 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from service.adapters.credentials_none import NoCredentials
 from service.domain.outcome import Call, ErrorClass, Failure, Result, Succeeded
+from service.domain.value import replace
 from service.vendors.tencent_ccc.describe_extension import NAME, DescribeExtension, DescribeExtensionReply
 from tests.unit.vendors.doubles import KeptCredentials, tencent_account
 
@@ -27,8 +29,9 @@ def test_registration_is_always_asked() -> None:
 
 async def test_password_goes_to_the_credentials_port_and_nowhere_else() -> None:
     credentials = KeptCredentials()
-    outcome = await DescribeExtension(tencent_account(), credentials).judge(WANTED, answer(), CALL)
-    assert credentials.given == [("acme_cn", "extension:acme_cn/1001", "FAKEsipPassword")]
+    call = replace(CALL, subject="agent:workday/E1")
+    outcome = await DescribeExtension(tencent_account(), credentials).judge(WANTED, answer(), call)
+    assert credentials.given == [("agent:workday/E1", "acme_cn", "1001", "FAKEsipPassword")]
     assert outcome == Succeeded(
         result=Result.DONE,
         facts={
@@ -39,7 +42,15 @@ async def test_password_goes_to_the_credentials_port_and_nowhere_else() -> None:
             "transport": "tls",
             "credential": "delivered",
         },
+        sealed=credentials.sealed,
     )
+    assert "FAKEsipPassword" not in repr(outcome)
+
+
+async def test_dropped_password_is_no_credential() -> None:
+    outcome = await DescribeExtension(tencent_account(), NoCredentials()).judge(WANTED, answer(), CALL)
+    assert isinstance(outcome, Succeeded)
+    assert (outcome.facts["credential"], outcome.sealed) == ("none", None)
     assert "FAKEsipPassword" not in repr(outcome)
 
 
@@ -53,7 +64,7 @@ async def test_no_password_is_no_credential() -> None:
     outcome = await DescribeExtension(tencent_account(), credentials).judge(WANTED, answer(Password=None), CALL)
     assert credentials.given == []
     assert isinstance(outcome, Succeeded)
-    assert outcome.facts["credential"] == "none"
+    assert (outcome.facts["credential"], outcome.sealed) == ("none", None)
 
 
 async def test_answer_for_another_extension_is_not_used() -> None:
