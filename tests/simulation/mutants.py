@@ -466,6 +466,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "dead_letter_not_written": Mutant("a bad record leaves no dead letter", _dead_letter_not_written),
     "dead_letter_not_told": Mutant("a dead letter is noted and not published", _told_nothing_of("dlq.")),
     "failures_not_told": Mutant("failures are not published", _told_nothing_of("provisioning.failures")),
+    "credentials_not_told": Mutant("sealed credentials are not published", _told_nothing_of("provisioning.cred")),
     "not_reserved": Mutant("intake reserves no resource", _not_reserved),
     "reservation_kept": Mutant("a reservation outlives its plan", _reservation_kept),
     "fact_dropped": Mutant("a fact that comes early is forgotten", _fact_dropped),

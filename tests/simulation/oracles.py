@@ -5,6 +5,7 @@ L nothing lost, D nothing twice, G no effect without its record, O order, P publ
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from contracts.outbound import CREDENTIALS_TOPIC
 from service.domain.binding import BindingState
 from service.domain.blueprint import Step
 from service.domain.command import Command, CommandState, Plan, PlanState, WaitCause
@@ -296,6 +298,7 @@ def _published(world: World) -> None:
     if ends:
         world.accuse("P", f"{len(ends)} ends were told of what the ledger does not have")
     _dead_letters_told(world, told.values())
+    _credentials_told(world, told.values())
 
 
 def _told_once(world: World) -> dict[str, OutboxMessage]:
@@ -323,6 +326,26 @@ def _ends_told(world: World, told: dict[str, OutboxMessage]) -> dict[tuple[str, 
             if (data["plan_id"], data["epoch"]) in ends:
                 world.accuse("P", f"the end of {data['step']} was told after its plan's")
     return ends
+
+
+def _credentials_told(world: World, told: Iterable[OutboxMessage]) -> None:
+    """Whoever was hired has a credential of theirs, told before the end that speaks of it."""
+    values = [orjson.loads(m.value or b"{}") for m in told if m.topic == CREDENTIALS_TOPIC]
+    sealed = {(value["data"]["command_id"], value["data"]["epoch"]): value["data"] for value in values}
+    if len(sealed) != len(values):
+        world.accuse("P", "a credential was told under two ids")
+    for command in world.durable.commands.values():
+        if command.facts.get("credential") != "delivered":
+            continue
+        data = sealed.get((command.id, command.epoch))
+        if data is None:
+            world.accuse("P", f"the credential of {command.resource} was never told")
+        elif [_plain(part) for part in data["jwe"].split(".")[:2]] != [command.subject, command.account]:
+            world.accuse("P", f"the credential of {command.resource} is sealed for another")
+
+
+def _plain(part: str) -> str:
+    return urlsafe_b64decode(part + "=" * (-len(part) % 4)).decode()
 
 
 def _dead_letters_told(world: World, told: Iterable[OutboxMessage]) -> None:

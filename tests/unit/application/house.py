@@ -13,7 +13,7 @@ from service.adapters.quota_slots import SlotQuota
 from service.application.execution import Execution
 from service.application.intake import Intake
 from service.application.outbox_relay import OutboxRelay
-from service.application.ports import VendorOperation
+from service.application.ports import Credentials, VendorOperation
 from service.application.present_reader import BatchingPresentReader
 from service.application.settlement import Settlement
 from service.application.takeover import take_over
@@ -106,12 +106,17 @@ class House:
     """All steps of one process over a ledger, driven round by round."""
 
     def __init__(
-        self, clock: VirtualClock, telemetry: RecordingTelemetry, world: World, tracer: Tracer | None = None
+        self,
+        clock: VirtualClock,
+        telemetry: RecordingTelemetry,
+        world: World,
+        tracer: Tracer | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         self.clock, self.telemetry, self.world, self.tracer = clock, telemetry, world, tracer
         self.source, self.publisher = FakeEventSource(), FakePublisher()
         operations: dict[str, Mapping[str, VendorOperation]] = {
-            "acme_cn": tencent._operations(TENCENT, NoCredentials()),
+            "acme_cn": tencent._operations(TENCENT, credentials or NoCredentials()),
             "acme_hw": huawei._operations(HUAWEI),
         }
         self.vendors = {

@@ -142,6 +142,18 @@ def test_delivered_credential_is_told_but_never_carried() -> None:
     assert read(tell.plan_completed(PLAN, [done], NOW))["data"]["agent"]["credential"] == "delivered"
 
 
+def test_sealed_credential_is_keyed_by_its_agent_and_has_one_id_however_often_it_is_sealed() -> None:
+    plan = replace(PLAN, event_key=None)
+    command = replace(COMMAND, wanted={"extension": "1001"})
+    message, again = (tell.credential_sealed(plan, command, jwe, NOW) for jwe in ("a.b.c.d.e", "f.g.h.i.j"))
+    assert (message.topic, message.key) == ("provisioning.credentials", PLAN.subject.encode())
+    assert (message.id, message.order_by) == (again.id, PLAN.subject)
+    assert message.id != tell.credential_sealed(replace(plan, epoch=1), command, "a.b.c.d.e", NOW).id
+    event = read(message)
+    assert (event["data"]["extension"], event["data"]["jwe"], event["subject"]) == ("1001", "a.b.c.d.e", "E1")
+    assert tell.trace_of(message) == PLAN.traceparent
+
+
 @pytest.mark.parametrize(
     ("cause", "who"),
     [
