@@ -299,7 +299,8 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings | F
     try:
         settings = Settings(**{key: value for key, value in document.items() if not key.startswith("_")})
     except ValidationError as error:
-        details = error.errors(include_input=False, include_url=False)
+        every = error.errors(include_input=False, include_url=False)
+        details = [detail for detail in every if detail["type"] != "default_factory_not_called"]  # follows from others
         return Faults(_in_order([*faults, *(_told(detail, document) for detail in details)]))
     return Faults(_in_order(faults)) if faults else settings
 

@@ -243,10 +243,11 @@ WHOLE = {
             "secret_key": "x",
             "token": "x",
             "country": "CN",
-            "numbers": {"call_type": "both"},
+            "numbers": {"call_type": "both", "callback_url": "https://x.example"},
             "quotas": {"default": 1},
         },
-        "acme_hw": HUAWEI | {"app_secret": "x", "credentials": {"mode": "none"}, "time_zone": "UTC"},
+        "acme_hw": HUAWEI
+        | {"app_secret": "x", "credentials": {"mode": "sealed", "public_key_file": "/x"}, "time_zone": "UTC"},
     },
     "log": {"level": "info"},
     "quota": {"margin": 0.02},

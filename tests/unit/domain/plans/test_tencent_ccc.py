@@ -149,6 +149,24 @@ def test_routing_without_a_url_or_number_is_named(data: dict[str, Any], code: st
     assert refused.value.failure.code == code
 
 
+@pytest.mark.parametrize(
+    "url", ["http://pbx.example.com/", "https://10.0.0.7/FAKE-word", "https://u:FAKE-word@h.example"]
+)
+def test_url_that_the_vendor_may_not_be_told_to_ask_is_refused_and_not_repeated(url: str) -> None:
+    for plan in (routed, purchased):
+        with pytest.raises(CannotPlanError) as refused:
+            plan(callback_url=url)
+        failure = refused.value.failure
+        assert (failure.code, failure.field) == ("invalid:callback_url", "callback_url")
+        assert "10.0.0.7" not in failure.message
+        assert "FAKE" not in failure.message
+
+
+def test_private_url_is_bound_where_the_accounts_settings_allow_it() -> None:
+    allowing = NumberDefaults(allow_private_callbacks=True)
+    assert routed(allowing, callback_url="https://10.0.0.7/in").callback_url == "https://10.0.0.7/in"
+
+
 # --- purchased --------------------------------------------------------------------------------------------------------
 
 
