@@ -35,7 +35,7 @@ from tests.kafka.broker import KafkaBroker
 from tests.kafka.topics import TopicMaker
 
 IN_TOPICS = ("hr.events", "crm.events")
-RESULT_TOPICS = ("provisioning.results", "provisioning.failures")
+RESULT_TOPICS = ("provisioning.results", "provisioning.failures", "provisioning.credentials")
 TWO_MIB = 2 * 1024 * 1024
 EIGHT_MIB = 4 * TWO_MIB
 

@@ -10,6 +10,7 @@ import pytest
 from service.entrypoints.demo_day import DayRecord, DayShape, mixed_day
 from service.sandbox.journal import duplicate_effects, utilisation, windows_over_quota
 from tests.acceptance.scene import QUOTAS, Scene
+from tests.acceptance.secrecy import leaks, sinks
 from tests.kafka.broker import KafkaBroker
 
 THOUSAND = DayShape(
@@ -100,18 +101,7 @@ async def _secrets(scene: Scene) -> list[str]:
 
 
 def _no_secret_in_any_sink(scene: Scene, secrets: list[bytes], http: list[bytes], running: bytes) -> None:
-    sinks = {
-        "ledger while it ran": running,
-        "ledger": b"".join(path.read_bytes() for path in scene.ledger_files),
-        "log": scene.log_text.encode(),
-        "http": b"".join(http),
-        "topics": b"".join(
-            b"".join([m.key or b"", m.value or b"", *(value or b"" for _, value in m.headers)]) for m in scene.messages
-        ),
-    }
-    assert all(sinks.values()), "an empty sink proves nothing"
-    found = {name for name, content in sinks.items() for secret in secrets if secret in content}
-    assert found == set()
+    assert leaks({**sinks(scene), "ledger while it ran": running, "http": b"".join(http)}, secrets) == set()
 
 
 def _requests(scene: Scene) -> dict[str, int]:
