@@ -84,7 +84,7 @@ check: check-format check-lint check-types check-imports check-contracts check-l
 	@printf '\nmake check: all green\n'
 
 .PHONY: test
-test: check kafka-jars postgres-server prometheus-server helm-cli ## check, then conformance, simulation, integration, chart and acceptance on real servers, within 15 minutes
+test: check kafka-jars postgres-server prometheus-server helm-cli openssl ## check, then conformance, simulation, integration, chart and acceptance on real servers, within 15 minutes
 	$(call step,whatever needs no machine for itself,\
 		$(call tests,$(UNHURRIED) tests/simulation tests/integration tests/conformance tests/chart -m "not long" $(BESIDE)))
 	$(call step,acceptance tests that watch the clock one by one,\
@@ -204,6 +204,10 @@ $(IMAGE_BASE):
 .PHONY: postgres-server
 postgres-server:
 	@.ci/need postgres
+
+.PHONY: openssl
+openssl:
+	@.ci/need openssl
 
 .PHONY: prometheus-server
 prometheus-server:

@@ -143,7 +143,10 @@ class NumberPurchased(InboundData):
     max_concurrent_calls: Count | None = Field(default=None, description="Calls at the same time.")
     max_calls_per_second: Count | None = Field(default=None, description="New calls per second.")
     prefix: Word32 | None = Field(default=None, description="Dialled before the number when calling out.")
-    callback_url: CallbackUrl | None = Field(default=None, description="Called by the vendor when a call comes in.")
+    callback_url: CallbackUrl | None = Field(
+        default=None,
+        description="Called by the vendor when a call comes in: https, no private host unless the account allows it.",
+    )
     access_code: Word32 | None = Field(default=None, description="Access code that callers reach.")
     ext_code: ExtCode | None = Field(default=None, description="Extension code behind the access code.")
     media_type: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(
@@ -184,7 +187,10 @@ class NumberRouted(InboundData):
     number: NumberText | None = Field(
         default=None, description="The number, E.164 or national in the account's country."
     )
-    callback_url: CallbackUrl | None = Field(default=None, description="Called by the vendor when a call comes in.")
+    callback_url: CallbackUrl | None = Field(
+        default=None,
+        description="Called by the vendor when a call comes in: https, no private host unless the account allows it.",
+    )
     access_code: Word32 | None = Field(default=None, description="Access code that callers reach.")
     ext_code: ExtCode | None = Field(default=None, description="Extension code behind the access code.")
     route: RouteTarget | None = Field(default=None, description="Where calls to the access code go.")

@@ -13,7 +13,7 @@ from typing import Final
 from pydantic_core import Url
 
 PRIVATE_NAMES: Final = frozenset(
-    {"corp", "home", "home.arpa", "internal", "intranet", "lan", "local", "localdomain", "localhost", "private"}
+    {"corp", "home", "home.arpa", "internal", "intranet", "lan", "local", "localdomain", "localhost", "private", "svc"}
 )
 """Names that mean something else in every network, and all names below them."""
 METADATA_HOSTS: Final = frozenset(

@@ -68,6 +68,7 @@ BAD = {
     "https://vault.internal/": PRIVATE,
     "https://api.cordboard.svc.cluster.local/": PRIVATE,
     "https://router.home.arpa/": PRIVATE,
+    "https://kubernetes.default.svc/": PRIVATE,
     "https://crm/": PRIVATE,
     "https://crm./": PRIVATE,
     "https://10.1.2.3/": PRIVATE,
