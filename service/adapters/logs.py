@@ -5,11 +5,12 @@ What must not be read is taken out as the last thing before a line is rendered.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
 import sys
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Final, Literal, TextIO
@@ -67,7 +68,8 @@ def configure_logging(stream: TextIO, *, level: str = "info", form: Form = "auto
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
-    handler.addFilter(partial(_is_foreign_news, repeats))
+    out = _Out(handler)
+    handler.addFilter(partial(_is_foreign_news, repeats, out))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -82,31 +84,60 @@ def configure_logging(stream: TextIO, *, level: str = "info", form: Form = "auto
             *([_redact, render] if pretty else [_finish]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: _Out(handler),
+        logger_factory=lambda *_: out,
         cache_logger_on_first_use=False,
     )
     sys.excepthook = _tell_uncaught
 
 
 class _Out:
-    """Writes our own lines to where a handler writes everybody else's; a line that can't be written is lost."""
+    """Writes our own lines to where a handler writes everybody else's; a line that can't be written is lost.
+
+    Lines below `warning` that one turn of the event loop tells are written together as it ends: each write lets go of
+    the interpreter, and the ledger's thread takes it.
+    """
 
     def __init__(self, handler: logging.StreamHandler[TextIO]) -> None:
         self._handler = handler
+        self._waiting: list[str] = []
 
     def msg(self, line: str) -> None:
-        """One line."""
+        """One line, at once, behind those that wait."""
+        self._wait(line)
+        self.flush()
+
+    def info(self, line: str) -> None:
+        """One line, with the others of this turn."""
+        if self._wait(line) > 1:
+            return
+        try:
+            asyncio.get_running_loop().call_soon(self.flush)
+        except RuntimeError:  # another thread's, or no loop runs
+            self.flush()
+
+    def _wait(self, line: str) -> int:
+        """How many wait with this one."""
+        self._handler.acquire()
+        self._waiting.append(line)
+        waiting = len(self._waiting)
+        self._handler.release()
+        return waiting
+
+    def flush(self) -> None:
+        """Write what waits."""
         handler = self._handler
         handler.acquire()
         try:
-            handler.stream.write(line + handler.terminator)
+            lines, self._waiting = self._waiting, []
+            handler.stream.write("".join(f"{line}{handler.terminator}" for line in lines))
             handler.stream.flush()
         except Exception:  # noqa: BLE001, S110 - as the handler does: whoever tells something has work to do
             pass
         finally:
             handler.release()
 
-    debug = info = warning = error = critical = msg
+    debug = info
+    warning = error = critical = msg
 
 
 def _leave_out(repeats: Repeats, _: WrappedLogger, __: str, line: EventDict) -> EventDict:
@@ -120,8 +151,9 @@ def _leave_out(repeats: Repeats, _: WrappedLogger, __: str, line: EventDict) -> 
     return line
 
 
-def _is_foreign_news(repeats: Repeats, record: logging.LogRecord) -> bool:
+def _is_foreign_news(repeats: Repeats, out: _Out, record: logging.LogRecord) -> bool:
     """The same of others' lines: alike are those of one logger, level and message, whatever is filled in."""
+    out.flush()  # what we said before it stands before it
     before = repeats.left_out((record.name, record.levelno, str(record.msg)))
     record.left_out = before
     return before is not None
@@ -176,12 +208,22 @@ def _redact(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
 
 def _plain_text(line: EventDict) -> str | None:
     """The text of a line of plain values; None for one whose values have to be looked into."""
-    if not all(isinstance(value, PLAIN) and not names_a_secret(key) for key, value in line.items()):
+    if not _are_plain(frozenset(map(type, line.values()))) or _name_a_secret(tuple(line)):
         return None
     try:
         return orjson.dumps(_in_order(line)).decode()
     except (TypeError, ValueError):
         return None
+
+
+@lru_cache(maxsize=256)
+def _are_plain(kinds: frozenset[type]) -> bool:
+    return all(issubclass(kind, PLAIN) for kind in kinds)
+
+
+@lru_cache(maxsize=256)
+def _name_a_secret(keys: tuple[str, ...]) -> bool:
+    return any(map(names_a_secret, keys))
 
 
 def _render(_: WrappedLogger, __: str, line: EventDict) -> str:

@@ -50,7 +50,7 @@ class MeteredTelemetry:
         self._metrics = {name: _make(name, entry, self.registry) for name, entry in ENTRIES.items()}
         self._children: dict[tuple[object, ...], MetricWrapperBase] = {}
         self._board = {part: Readiness(ready=False, detail="has not reported yet") for part in expected}
-        self._log = structlog.stdlib.get_logger("cordboard")
+        self._log = structlog.stdlib.get_logger("cordboard").bind()  # once: each line would do it anew
         for part in expected:
             self.level("ready", 0, part=part)
 

@@ -147,6 +147,27 @@ def test_a_stream_that_takes_nothing_stops_nobody(lines: Lines) -> None:
     logging.getLogger("library").error("lost, too")
 
 
+async def test_lines_of_one_turn_are_written_together_and_in_their_order(lines: Lines) -> None:
+    log = structlog.stdlib.get_logger("cordboard")
+    log.info("one")
+    log.info("two")
+    assert lines.text == ""
+    logging.getLogger("library").warning("three")
+    log.info("four")
+    log.error("five")
+    log.info("six")
+    await asyncio.sleep(0)
+    assert [line["event"] for line in lines.all()] == ["one", "two", "three", "four", "five", "six"]
+
+
+def test_last_line_before_the_loop_ends_is_written(lines: Lines) -> None:
+    async def main() -> None:
+        structlog.stdlib.get_logger("cordboard").info("stopped")
+
+    asyncio.run(main())
+    assert lines.one()["event"] == "stopped"
+
+
 def _fails_with(secret: str) -> None:
     in_a_variable = f"local {secret}"
     try:
