@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -50,6 +50,9 @@ class KafkaBroker:
         properties: server properties in addition to, or instead of, the default ones.
         detour: a port where somebody passes on what comes to `detour_port`. Clients that begin there are told to
             come that way ever after.
+        listeners: further listeners by name (capitals), each with the protocol it speaks; found by `address`.
+        format_arguments: what the storage is formatted with besides, such as SCRAM users.
+        java_options: further options of the broker's JVM.
 
     """
 
@@ -59,19 +62,30 @@ class KafkaBroker:
         *,
         properties: Mapping[str, str] | None = None,
         detour: int | None = None,
+        listeners: Mapping[str, str] | None = None,
+        format_arguments: Sequence[str] = (),
+        java_options: Sequence[str] = (),
     ) -> None:
         self._owns_dir = data_dir is None
         self.data_dir = Path(tempfile.mkdtemp(prefix="cordboard-kafka-")) if data_dir is None else data_dir
         self.log_file = self.data_dir / "broker.log"
-        self._port, self._controller_port, self.detour_port = free_ports(3)
+        self._listeners = dict(listeners or {})
+        self._port, self._controller_port, self.detour_port, *further = free_ports(3 + len(self._listeners))
+        self._ports = dict(zip(self._listeners, further, strict=True))
         self.detour = detour
         self._properties = dict(properties or {})
+        self._format_arguments = list(format_arguments)
+        self._java_options = list(java_options)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def bootstrap_servers(self) -> str:
         """Host and port, as every Kafka client wants them."""
         return f"127.0.0.1:{self._port}"
+
+    def address(self, listener: str, *, host: str = "127.0.0.1") -> str:
+        """Host and port of one of the further listeners; every one of them sends clients on to 127.0.0.1."""
+        return f"{host}:{self._ports[listener]}"
 
     @property
     def pid(self) -> int | None:
@@ -95,7 +109,10 @@ class KafkaBroker:
             self._format(config)
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command line, no shell
-                _java("kafka.Kafka", str(config)), stdout=log, stderr=log, start_new_session=True
+                java_command("kafka.Kafka", str(config), options=self._java_options),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         self._wait_until_it_answers()
 
@@ -143,7 +160,7 @@ class KafkaBroker:
         text = "".join(f"{key}={value}\n" for key, value in self._server_properties().items())
         draft = config.with_suffix(".draft")
         draft.write_text(text, encoding="utf-8")
-        command = _java(
+        command = java_command(
             "kafka.tools.StorageTool",
             "format",
             "--ignore-formatted",
@@ -151,6 +168,7 @@ class KafkaBroker:
             _cluster_id(),
             "--config",
             str(draft),
+            *self._format_arguments,
         )
         with self.log_file.open("ab") as log:
             done = subprocess.run(  # noqa: S603 - our own command line, no shell
@@ -167,14 +185,16 @@ class KafkaBroker:
         if self.detour is not None:
             listeners += f",DETOUR://127.0.0.1:{self.detour_port}"
             advertised += f",DETOUR://127.0.0.1:{self.detour}"
+        further = "".join(f",{name}://{self.address(name)}" for name in self._listeners)
+        protocols = "".join(f",{name}:{protocol}" for name, protocol in self._listeners.items())
         return {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
             "controller.listener.names": "CONTROLLER",
-            "listeners": listeners,
-            "advertised.listeners": advertised,
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,DETOUR:PLAINTEXT",
+            "listeners": listeners + further,
+            "advertised.listeners": advertised + further,
+            "listener.security.protocol.map": f"PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,DETOUR:PLAINTEXT{protocols}",
             "log.dirs": str(self.data_dir / "data"),
             "auto.create.topics.enable": "false",
             "default.replication.factor": "1",
@@ -253,7 +273,7 @@ def _cluster_id() -> str:
     return base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
 
 
-def _java(main_class: str, *arguments: str) -> list[str]:
+def java_command(main_class: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
     """Build a command line for one of Kafka's programs; raises BrokerFailedError when Java or jars are missing."""
     home = os.environ.get("JAVA_HOME")
     java = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
@@ -261,9 +281,9 @@ def _java(main_class: str, *arguments: str) -> list[str]:
         raise BrokerFailedError("no `java` found; `make kafka-jars` installs it or says how")
     if not any(JARS.glob("kafka_*.jar")):
         raise BrokerFailedError(f"no Kafka in {JARS}; run `make kafka-jars`")
-    options = ["-Xmx512m", "-XX:+UseSerialGC", "-Djava.awt.headless=true"]
+    machine = ["-Xmx512m", "-XX:+UseSerialGC", "-Djava.awt.headless=true"]
     log = ["-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"]
-    return [java, *options, *log, "-cp", f"{JARS}/*", main_class, *arguments]
+    return [java, *machine, *options, *log, "-cp", f"{JARS}/*", main_class, *arguments]
 
 
 def main() -> int:
