@@ -55,6 +55,8 @@ from service.vendors.registry import VENDORS
 
 OpenLedger = SqliteLedger | PostgresLedger
 LOOK_SECONDS: Final = 5.0  # between two looks whether the ledger of a window answers
+HIDE: Final = partial(register_secret, passing=True)
+"""Told of every secret that is fetched on the way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,7 +245,7 @@ async def open_ledger(settings: Settings) -> OpenLedger:
     if settings.is_shared:
         return await PostgresLedger.open(
             settings.ledger,
-            password=settings.ledger_secret,
+            password=settings.ledger_password,
             session_seconds=settings.session_seconds,
         )
     return await SqliteLedger.open(settings.ledger_path)
@@ -320,7 +322,7 @@ def _open_quota(
 
 def _open_kafka(site: _Site) -> tuple[KafkaEventSource, KafkaPublisher]:
     """Both connect at their first use, so that Kafka may be away."""
-    kafka, connection = site.settings.kafka, site.settings.kafka_connection()
+    kafka, connection = site.settings.kafka, site.settings.kafka.connection(HIDE)
     source = KafkaEventSource(
         connection=connection,
         group_id=kafka.group_id,
@@ -343,7 +345,7 @@ def _open_kafka(site: _Site) -> tuple[KafkaEventSource, KafkaPublisher]:
 def _retention(site: _Site, ledger: OpenLedger) -> Retention:
     return Retention(
         ledger=ledger,
-        topics=KafkaTopicTimes(connection=site.settings.kafka_connection(), topics=site.settings.kafka.topics),
+        topics=KafkaTopicTimes(connection=site.settings.kafka.connection(HIDE), topics=site.settings.kafka.topics),
         clock=site.clock,
         telemetry=site.telemetry,
         policy=site.settings.retention_policy(),
@@ -400,12 +402,11 @@ async def _open_vendors(site: _Site) -> Mapping[str, VendorClient]:
             trace_configs=[telling_before_writing()],
         )
     )
-    hide = partial(register_secret, passing=True)
     limits = site.settings.exchange_limits()
     clients: dict[str, VendorClient] = {}
     for name, account in site.settings.accounts.items():
-        credentials = HiddenCredentials(_credentials(account), hide)
-        client = VENDORS[account.vendor].open(account, session, site.clock, credentials, limits=limits, on_secret=hide)
+        credentials = HiddenCredentials(_credentials(account), HIDE)
+        client = VENDORS[account.vendor].open(account, session, site.clock, credentials, limits=limits, on_secret=HIDE)
         site.opened.push_async_callback(client.close)
         clients[name] = site.points.around(client, exchange=exchange_step(client))
     return clients

@@ -39,7 +39,6 @@ from service.adapters.configuration_sources import (
     read_yaml,
     variable,
 )
-from service.adapters.kafka_connection import KafkaConnection
 from service.domain.account import Account
 from service.domain.brake import BrakePolicy
 from service.domain.liveness import LivenessPolicy
@@ -55,6 +54,7 @@ from service.settings_sections import (
     HttpSettings,
     KafkaSecuritySettings,
     KafkaSettings,
+    KafkaTokenSettings,
     LimitsSettings,
     LogSettings,
     ObjectiveSettings,
@@ -67,9 +67,10 @@ from service.settings_sections import (
     TraceSettings,
     WatchdogSettings,
 )
+from service.vendors.file_secret import FileSecret
 from service.vendors.http_exchange import ExchangeLimits
 from service.vendors.registry import VENDORS
-from service.vendors.wire_settings import SecretFile, value_or_file
+from service.vendors.wire_settings import KEY_IDS, SecretFile, value_or_file
 
 __all__ = ["Faults", "Settings", "SettingsFault", "load_settings", "secret_names", "section_model"]
 
@@ -190,11 +191,6 @@ class Settings(BaseSettings):
         return Path(self.ledger.removeprefix(SQLITE))
 
     @property
-    def ledger_secret(self) -> str | None:
-        """The password of PostgreSQL's user."""
-        return None if self.ledger_password is None else self.ledger_password.get_secret_value()
-
-    @property
     def session_seconds(self) -> float:
         """How long a process may be silent before another takes its work over; a file has but one."""
         return self.timing.session_seconds if self.is_shared else math.inf
@@ -247,35 +243,23 @@ class Settings(BaseSettings):
         """Patience with vendors."""
         return ExchangeLimits(connect_seconds=self.timing.connect_seconds, read_seconds=self.timing.read_seconds)
 
-    def kafka_connection(self) -> KafkaConnection:
-        """How Kafka is reached."""
-        security = self.kafka.security
-        return KafkaConnection(
-            bootstrap_servers=self.kafka.bootstrap_servers,
-            protocol=security.protocol,
-            mechanism=security.mechanism,
-            username=security.username,
-            password=None if security.password is None else security.password.get_secret_value(),
-            ca_file=security.ca_file,
-            cert_file=security.cert_file,
-            key_file=security.key_file,
-        )
-
-    def secrets(self) -> Iterator[str]:
-        """Every secret value, to be hidden wherever it turns up."""
-        yield from _secrets_in(self)
+    def secrets(self) -> Iterator[tuple[str, SecretStr]]:
+        """Every secret with the setting it stands in, to be hidden wherever it turns up."""
+        yield from _secrets_in(self, ())
 
 
-def _secrets_in(value: object) -> Iterator[str]:
+def _secrets_in(value: object, path: tuple[str, ...]) -> Iterator[tuple[str, SecretStr]]:
     match value:
         case SecretStr():
-            yield value.get_secret_value()
+            yield _dotted(path), value
         case BaseModel():
             for name in type(value).model_fields:
-                yield from _secrets_in(getattr(value, name))
+                item = getattr(value, name)
+                if not isinstance(item, FileSecret) or name.endswith("_file"):  # it stands in both, if in a file
+                    yield from _secrets_in(item, (*path, name))
         case Mapping():
-            for item in value.values():
-                yield from _secrets_in(item)
+            for name, item in value.items():
+                yield from _secrets_in(item, (*path, str(name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,9 +303,15 @@ def secret_names() -> frozenset[str]:
     models: tuple[type[BaseModel], ...] = (
         Settings,
         KafkaSecuritySettings,
+        KafkaTokenSettings,
         *(vendor.account_model for vendor in VENDORS.values()),
     )
-    return frozenset(name for model in models for name in model.model_fields if f"{name}_file" in model.model_fields)
+    return frozenset(
+        name
+        for model in models
+        for name in model.model_fields
+        if f"{name}_file" in model.model_fields and name not in KEY_IDS
+    )
 
 
 def _leaves(document: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
@@ -20,10 +20,13 @@ from pydantic import (
     model_validator,
 )
 
-from service.adapters.kafka_connection import SecurityProtocol
+from service.adapters.kafka_connection import KafkaConnection, Mechanism, SecurityProtocol
+from service.adapters.kafka_tls import TlsFiles
+from service.adapters.kafka_tokens import ClientCredentials, FetchedTokens, GivenTokens, Tokens
 from service.domain.quota import MARGIN
 from service.domain.retry import RetryRule
-from service.vendors.wire_settings import SecretFile, is_loopback, value_or_file
+from service.vendors.descriptor import ignore_secret
+from service.vendors.wire_settings import CaFile, FilePath, HttpsUrl, SecretFile, is_loopback, value_or_file
 
 
 class Section(BaseModel):
@@ -32,24 +35,63 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-def _readable(path: str) -> str:
-    if not Path(path).is_file():
-        raise ValueError("no such file")
-    return path
+class KafkaTokenSettings(Section):
+    """Where SASL OAUTHBEARER's tokens come from: a file that somebody else renews, or a token endpoint."""
 
+    token_file: SecretFile | None = Field(
+        default=None, description="file with the token, such as one that a sidecar or the kubelet renews"
+    )
+    url: HttpsUrl | None = Field(
+        default=None, description="else the token endpoint, asked for client credentials; https, http on loopback only"
+    )
+    client_id: str | None = Field(default=None, min_length=1, description="with `url`")
+    client_secret_file: SecretFile | None = Field(default=None, exclude=True, description="file with the secret")
+    client_secret: SecretStr | None = Field(default=None, validate_default=True, description="the client's secret")
+    scope: str | None = Field(default=None, min_length=1, description="asked for with `url`")
+    ca_file: CaFile | None = Field(
+        default=None, description="PEM file of the authorities trusted for `url`; else the system's"
+    )
 
-FilePath = Annotated[str, AfterValidator(_readable)]
+    @field_validator("client_secret")
+    @classmethod
+    def _value_or_file(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        return value_or_file(value, info)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.token_file is None) == (self.url is None):
+            raise ValueError("needs token_file or url, not both")
+        if self.url is not None and (self.client_id is None or self.client_secret is None):
+            raise ValueError("url needs client_id and client_secret (or client_secret_file)")
+        return self
+
+    def tokens(self, on_secret: Callable[[str], None]) -> Tokens:
+        """As the connection takes them; `on_secret` is told every token that is fetched."""
+        if self.token_file is not None:
+            return GivenTokens(self.token_file)
+        assert self.url is not None  # noqa: S101 - see `_fits_together`
+        assert self.client_id is not None  # noqa: S101
+        assert self.client_secret is not None  # noqa: S101
+        credentials = ClientCredentials(
+            url=self.url,
+            client_id=self.client_id,
+            client_secret=self.client_secret,
+            scope=self.scope,
+            ca_file=self.ca_file,
+        )
+        return FetchedTokens(credentials, on_secret)
 
 
 class KafkaSecuritySettings(Section):
     """How brokers are spoken to."""
 
     protocol: SecurityProtocol = Field(default="PLAINTEXT", description="as the brokers' listener")
-    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(default="PLAIN", description="with SASL")
-    username: str | None = Field(default=None, min_length=1, description="with SASL")
+    mechanism: Mechanism = Field(default="PLAIN", description="with SASL")
+    username: str | None = Field(default=None, min_length=1, description="with SASL, but for OAUTHBEARER")
     password_file: SecretFile | None = Field(default=None, exclude=True, description="file with the SASL password")
     password: SecretStr | None = Field(default=None, validate_default=True, description="the SASL password")
-    ca_file: FilePath | None = Field(default=None, description="PEM file of the authorities trusted; else the system's")
+    oauth: KafkaTokenSettings | None = Field(default=None, description="where OAUTHBEARER's tokens come from")
+    ca_file: CaFile | None = Field(default=None, description="PEM file of the authorities trusted; else the system's")
     cert_file: FilePath | None = Field(default=None, description="PEM file of the client's certificate")
     key_file: FilePath | None = Field(default=None, description="PEM file of the client's private key")
 
@@ -60,11 +102,28 @@ class KafkaSecuritySettings(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.protocol.startswith("SASL") and (self.username is None or self.password is None):
+        if self.protocol.startswith("SASL") and self.mechanism == "OAUTHBEARER":
+            if self.oauth is None:
+                raise ValueError(f"{self.protocol} with OAUTHBEARER needs oauth")
+        elif self.protocol.startswith("SASL") and (self.username is None or self.password is None):
             raise ValueError(f"{self.protocol} needs username and password (or password_file)")
         if self.key_file is not None and self.cert_file is None:
             raise ValueError("key_file needs cert_file")
+        if self.cert_file is not None:
+            self._certificate_can_be_used()
         return self
+
+    def _certificate_can_be_used(self) -> None:
+        try:
+            self.tls().context()
+        except OSError:  # an SSLError is one
+            raise ValueError(
+                "cert_file and key_file hold no certificate in PEM with its key, without password"
+            ) from None
+
+    def tls(self) -> TlsFiles:
+        """The files that TLS is spoken with."""
+        return TlsFiles(ca_file=self.ca_file, cert_file=self.cert_file, key_file=self.key_file)
 
 
 class KafkaSettings(Section):
@@ -100,6 +159,19 @@ class KafkaSettings(Section):
         default=1_048_576, ge=1_024, description="fetched ahead of each partition; memory holds up to twice as much"
     )
     security: KafkaSecuritySettings = Field(default=KafkaSecuritySettings(), description="how brokers are spoken to")
+
+    def connection(self, on_secret: Callable[[str], None] = ignore_secret) -> KafkaConnection:
+        """How the brokers are reached; `on_secret` is told every token that is fetched on the way."""
+        security = self.security
+        return KafkaConnection(
+            bootstrap_servers=self.bootstrap_servers,
+            protocol=security.protocol,
+            mechanism=security.mechanism,
+            username=security.username,
+            password=security.password,
+            tokens=None if security.oauth is None else security.oauth.tokens(on_secret),
+            tls=security.tls(),
+        )
 
 
 class Role(StrEnum):

@@ -261,16 +261,17 @@ class KafkaEventSource:
                 auto_offset_reset="earliest",
                 isolation_level="read_committed",
                 **self._membership,
-                **self._connection.client_arguments(),
+                **self._connection.client_arguments("kafka", self._telemetry),
             )
             try:
                 await asyncio.wait_for(consumer.start(), START_SECONDS)
             except (TimeoutError, KafkaError, OSError) as trouble:
                 await trouble_of(consumer.stop(), within=LEAVE_SECONDS)
-                raise UnavailableError("kafka", f"{type(trouble).__name__} on joining") from trouble
+                raise await self._connection.unreachable("kafka", trouble, "on joining") from trouble
             consumer.subscribe(self._topics, listener=_Assignments(self, self._telemetry))
             self._consumer = consumer
-            self._run_beside(self._commit_in_background(), self._stay.run(consumer))
+            password = self._connection.keep_password(consumer._client)  # noqa: SLF001 - shown nowhere else
+            self._run_beside(self._commit_in_background(), self._stay.run(consumer), password)
         return self._consumer
 
     def _run_beside(self, *work: Coroutine[Any, Any, None]) -> None:
@@ -295,7 +296,7 @@ class KafkaEventSource:
             await asyncio.wait_for(consumer.end_offsets([partition]), PROBE_SECONDS)
         except (TimeoutError, KafkaError) as trouble:
             self._probed_at = 0.0
-            raise UnavailableError("kafka", f"{type(trouble).__name__} on asking for an offset") from trouble
+            raise await self._connection.unreachable("kafka", trouble, "on asking for an offset") from trouble
 
 
 class _Assignments(ConsumerRebalanceListener):

@@ -29,6 +29,7 @@ class KafkaPublisher:
         self._connection = connection
         self._telemetry = telemetry
         self._producer: AIOKafkaProducer | None = None
+        self._password: asyncio.Task[None] | None = None
 
     async def publish(self, messages: Sequence[OutboxMessage]) -> Sequence[str]:
         """Send in order; the ids that the broker acknowledged, up to the first it did not."""
@@ -83,14 +84,15 @@ class KafkaPublisher:
                 acks="all",
                 linger_ms=2,
                 max_request_size=MAX_REQUEST_BYTES,
-                **self._connection.client_arguments(),
+                **self._connection.client_arguments("publisher", self._telemetry),
             )
             try:
                 await asyncio.wait_for(producer.start(), START_SECONDS)
             except (KafkaError, OSError, TimeoutError) as trouble:
                 await trouble_of(producer.stop(), within=STOP_SECONDS)
-                raise UnavailableError("publisher", f"{type(trouble).__name__} on connecting") from trouble
+                raise await self._connection.unreachable("publisher", trouble, "on connecting") from trouble
             self._producer = producer
+            self._password = asyncio.create_task(self._connection.keep_password(producer.client))
         return self._producer
 
     async def _throw_away(self, trouble: BaseException) -> None:
@@ -102,6 +104,8 @@ class KafkaPublisher:
 
     async def _stop(self) -> None:
         producer, self._producer = self._producer, None
+        if self._password is not None:
+            self._password.cancel()
         if producer is not None:
             trouble = await trouble_of(producer.stop(), within=STOP_SECONDS)
             if trouble is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,12 +19,12 @@ from aiokafka.errors import (
     for_code,
 )
 
-from service.adapters.kafka_connection import KafkaConnection
-from service.application.ports import UnavailableError
+from service.adapters.kafka_connection import KafkaConnection, trouble_of
 from service.domain.retention import TopicKeeping
 
 DEADLINE_SECONDS: Final = 10.0
 REQUEST_MS: Final = 5_000
+STOP_SECONDS: Final = 2.0
 CLEANUP, RETENTION, SEGMENT = "cleanup.policy", "retention.ms", "segment.ms"
 
 
@@ -51,30 +50,30 @@ async def look_at_cluster(connection: KafkaConnection) -> ClusterView:
     """Ask the brokers who is there. Raises UnavailableError."""
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
-            consumer = AIOKafkaConsumer(**connection.client_arguments(), request_timeout_ms=REQUEST_MS)
+            consumer = AIOKafkaConsumer(**connection.client_arguments("kafka"), request_timeout_ms=REQUEST_MS)
             try:
                 await consumer.start()
                 topics = frozenset(await consumer.topics())
                 brokers = consumer._client.cluster.brokers()  # noqa: SLF001 - aiokafka shows them nowhere else
                 return ClusterView(brokers=len(brokers), topics=topics)
             finally:
-                await consumer.stop()
-    except (KafkaError, ssl.SSLError, OSError) as trouble:  # a TimeoutError is an OSError
-        raise UnavailableError("kafka", type(trouble).__name__) from trouble
+                await trouble_of(consumer.stop(), within=STOP_SECONDS)
+    except (KafkaError, OSError) as trouble:  # a TimeoutError is an OSError
+        raise await connection.unreachable("kafka", trouble) from trouble
 
 
 async def create_topics(connection: KafkaConnection, topics: Sequence[TopicManifest]) -> Mapping[str, str | None]:
     """Make topics; for each the error's name that the broker answered, or None. Raises UnavailableError."""
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
-            admin = AIOKafkaAdminClient(**connection.client_arguments(), request_timeout_ms=REQUEST_MS)
+            admin = AIOKafkaAdminClient(**connection.client_arguments("kafka"), request_timeout_ms=REQUEST_MS)
             try:
                 await admin.start()
                 answer = await admin.create_topics([_new(topic) for topic in topics])
             finally:
-                await admin.close()
-    except (KafkaError, ssl.SSLError, OSError) as trouble:
-        raise UnavailableError("kafka", type(trouble).__name__) from trouble
+                await trouble_of(admin.close(), within=STOP_SECONDS)
+    except (KafkaError, OSError) as trouble:
+        raise await connection.unreachable("kafka", trouble) from trouble
     return {name: _error(code) for name, code, *_ in answer.topic_errors}  # type: ignore[attr-defined]  # every version of the response has it
 
 
@@ -90,16 +89,16 @@ class KafkaTopicTimes:
         """How long each topic keeps a record at most. Raises UnavailableError."""
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
-                admin = AIOKafkaAdminClient(**self._connection.client_arguments(), request_timeout_ms=REQUEST_MS)
+                admin = AIOKafkaAdminClient(**self._connection.client_arguments("kafka"), request_timeout_ms=REQUEST_MS)
                 try:
                     await admin.start()
                     answers = await admin.describe_configs([_settings_of(topic) for topic in self._topics])
                 finally:
-                    await admin.close()
+                    await trouble_of(admin.close(), within=STOP_SECONDS)
         except (IncompatibleBrokerVersion, UnsupportedVersionError) as trouble:
             return [TopicKeeping(topic=t, seconds=None, reason=type(trouble).__name__) for t in self._topics]
-        except (KafkaError, ssl.SSLError, OSError) as trouble:
-            raise UnavailableError("kafka", type(trouble).__name__) from trouble
+        except (KafkaError, OSError) as trouble:
+            raise await self._connection.unreachable("kafka", trouble) from trouble
         found = {name: row for answer in answers for row in answer.resources for name in [row[3]]}  # type: ignore[attr-defined]  # every version of the response has them
         return [_keeping(topic, found.get(topic)) for topic in self._topics]
 

@@ -45,6 +45,16 @@ def register_secret(value: str, *, passing: bool = False) -> None:
     REDACTOR.register(value, passing=passing)
 
 
+def retire_secret(value: str) -> None:
+    """Another secret took its place: hide it for as long as those that were fetched on the way."""
+    REDACTOR.retire(value)
+
+
+def log_line(level: str, event: str, **fields: object) -> None:
+    """One line from where no telemetry is at hand."""
+    getattr(structlog.stdlib.get_logger("cordboard"), level)(event, **fields)
+
+
 @cache
 def service_version() -> str:
     """Cordboard's version as it was installed."""
@@ -68,6 +78,7 @@ def configure_logging(stream: TextIO, *, level: str = "info", form: Form = "auto
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
+    handler.addFilter(_no_error_yet)
     out = _Out(handler)
     handler.addFilter(partial(_is_foreign_news, repeats, out))
     root = logging.getLogger()
@@ -88,6 +99,16 @@ def configure_logging(stream: TextIO, *, level: str = "info", form: Form = "auto
         cache_logger_on_first_use=False,
     )
     sys.excepthook = _tell_uncaught
+
+
+def _no_error_yet(record: logging.LogRecord) -> bool:
+    """What aiokafka calls an error it is about to try again, and brokers end connections as routine (KIP-368).
+
+    What it does not get over it raises, and that is told by whoever called it. Its faults keep their level.
+    """
+    if record.levelno == logging.ERROR and record.name.startswith("aiokafka") and not record.exc_info:
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
 
 
 class _Out:

@@ -51,6 +51,13 @@ class Redactor:
         else:
             self._lasting.add(secret)
 
+    def retire(self, secret: str) -> None:
+        """It is out of use: it gives way to newer ones from now on, or renewed ones would pile up."""
+        if secret in self._lasting:
+            self._lasting.discard(secret)
+            self._forget(secret)
+            self.register(secret, passing=True)
+
     def _forget(self, secret: str) -> None:
         for spelling in set(_spellings(secret)):
             self._needles[spelling] -= 1

@@ -43,11 +43,18 @@ BY_CLASS: Final[Mapping[ErrorClass, Advice]] = {
     ),
 }
 
+_UNTRUSTED: Final = _replayable(
+    "somebody else may answer in the vendor's place: compare base_url with the certificate that is shown there; behind "
+    "a proxy with an authority of its own set the account's ca_file"
+)
+
 BY_CODE: Final[Mapping[str, Advice]] = {
     "AuthFailure.SignatureExpire": _replayable("the host's clock is off by over five minutes; set it, then replay"),
     "AuthFailure.SignatureFailure": _replayable("the secret key is not the one of the secret id; fix it, then replay"),
     "AuthFailure.SecretIdNotFound": _replayable("the secret id does not exist at this site; fix it, then replay"),
     "AuthFailure.TokenFailure": _replayable("the temporary token has expired; provide a fresh one, then replay"),
+    "CertificateRefused": _UNTRUSTED,
+    "TokenCertificateRefused": _UNTRUSTED,
     "refused": _final("the review refused the number; settle it with the vendor, then purchase it again"),
     "resource_taken": _replayable("another subject holds this resource; release it there or choose another"),
 }

@@ -91,7 +91,7 @@ def _sealing(account: Account) -> Finding:
 async def _kafka(settings: Settings) -> list[Finding]:
     servers = settings.kafka.bootstrap_servers
     try:
-        present = (await look_at_cluster(settings.kafka_connection())).topics
+        present = (await look_at_cluster(settings.kafka.connection())).topics
         times = await _times(settings, present)
     except UnavailableError as away:
         advice = "start it, or correct kafka.bootstrap_servers and kafka.security"
@@ -104,7 +104,7 @@ async def _times(settings: Settings, present: frozenset[str]) -> Sequence[TopicK
     topics = [topic for topic in settings.kafka.topics if topic in present]
     if not topics:
         return ()
-    return await KafkaTopicTimes(connection=settings.kafka_connection(), topics=topics).keeping()
+    return await KafkaTopicTimes(connection=settings.kafka.connection(), topics=topics).keeping()
 
 
 def _retention(settings: Settings, times: Sequence[TopicKeeping]) -> list[Finding]:

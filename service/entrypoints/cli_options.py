@@ -36,17 +36,35 @@ OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How data i
 
 def settings_or_exit(config: Path | None, *, needs_accounts: bool = False) -> Settings:
     """Read the settings and learn their secrets; if they are broken, say all that is wrong and end with 2."""
-    from service.adapters.logs import register_secret  # noqa: PLC0415 - heavy, and not needed for --help
-    from service.settings import Faults, SettingsFault, load_settings  # noqa: PLC0415
+    from service.settings import Faults, SettingsFault, load_settings  # noqa: PLC0415 - heavy, and not needed for --help
 
     loaded = load_settings(config, os.environ)
     if isinstance(loaded, Faults):
         raise _broken(loaded)
-    for secret in loaded.secrets():
-        register_secret(secret)
+    learn_secrets(loaded)
     if needs_accounts and not loaded.accounts:
         raise _broken(Faults((SettingsFault("accounts", "none is configured, so every event would fail"),)))
     return loaded
+
+
+def learn_secrets(settings: Settings) -> None:
+    """Hide every secret, and whatever takes its place in its file; say when that happens, or can't be read."""
+    from service.adapters.logs import log_line, register_secret, retire_secret  # noqa: PLC0415
+    from service.vendors.file_secret import FileSecret  # noqa: PLC0415
+
+    for setting, secret in settings.secrets():
+        register_secret(secret.get_secret_value())
+        if isinstance(secret, FileSecret):
+
+            def renewed(before: str, value: str, setting: str = setting) -> None:
+                register_secret(value)
+                retire_secret(before)
+                log_line("info", "a secret was renewed", setting=setting)
+
+            def lost(reason: str, setting: str = setting) -> None:
+                log_line("warning", "a secret can't be read; its last value stays", setting=setting, reason=reason)
+
+            secret.listen(renewed, lost)
 
 
 def server_or_exit(url: str | None, token_file: Path | None, config: Path | None) -> Server:

@@ -94,7 +94,7 @@ def _manifest(settings: Settings, wish: Wish, *, brokers: int) -> list[TopicMani
 
 
 async def _create(settings: Settings, wish: Wish) -> list[dict[str, Any]]:
-    connection = settings.kafka_connection()
+    connection = settings.kafka.connection()
     cluster = await look_at_cluster(connection)
     wanted = _manifest(settings, wish, brokers=cluster.brokers)
     missing = [topic for topic in wanted if topic.name not in cluster.topics]

@@ -21,13 +21,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from service.adapters.embedded_broker import EmbeddedBroker, EmbeddedBrokerMissingError
-from service.adapters.logs import configure_logging, register_secret
+from service.adapters.logs import configure_logging
 from service.adapters.metrics import MeteredTelemetry
 from service.application.ports import CommandQuery
 from service.application.rounds import Stopping
 from service.application.watchdog import Watchdog
 from service.bootstrap import Workplace, open_workplace
 from service.domain.command import Command, CommandState, Plan, PlanState
+from service.entrypoints.cli_options import learn_secrets
 from service.entrypoints.demo_day import DayRecord, DayShape, mixed_day
 from service.entrypoints.demo_report import Report, print_report
 from service.entrypoints.demo_town import FAULTS_TOLD, SANDBOX, crm_clerk, demo_settings, seed_town
@@ -98,8 +99,7 @@ async def _open_town(stopping: Stopping) -> AsyncIterator[_Town]:
         settings = demo_settings(brokers=broker.bootstrap_servers, sandbox_url=sandbox.base_url, folder=folder, port=0)
         logs = opened.enter_context((folder / "demo.log").open("w"))
         configure_logging(logs, level=settings.log.level)
-        for secret in settings.secrets():
-            register_secret(secret)
+        learn_secrets(settings)
         telemetry = MeteredTelemetry()
         workplace = await opened.enter_async_context(open_workplace(settings, telemetry))
         watchdog = Watchdog(clock=workplace.clock, telemetry=telemetry, policy=settings.liveness_policy())

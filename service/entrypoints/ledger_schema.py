@@ -30,4 +30,4 @@ def status(settings: Settings) -> Sequence[MigrationStatus]:
 
 
 def _database(settings: Settings) -> Database:
-    return Database(settings.ledger, password=settings.ledger_secret, connections=1)
+    return Database(settings.ledger, password=settings.ledger_password, connections=1)

@@ -6,6 +6,7 @@ none of them: one call here is at most one request on the wire.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -46,9 +47,13 @@ class HttpReply:
 class HttpExchange:
     """POSTs over one shared session; never raises for what a network or a peer does."""
 
-    def __init__(self, session: aiohttp.ClientSession, limits: ExchangeLimits) -> None:
-        """Keep the session (owned and closed by the caller) and turn the limits into aiohttp's."""
+    def __init__(self, session: aiohttp.ClientSession, limits: ExchangeLimits, ca_file: str | None = None) -> None:
+        """Keep the session (owned and closed by the caller) and turn the limits into aiohttp's.
+
+        Certificates and host names are always verified: by the authorities in `ca_file`, else by the system's.
+        """
         self._session = session
+        self._tls = True if ca_file is None else ssl.create_default_context(cafile=ca_file)
         self._limits = limits
         self._timeout = aiohttp.ClientTimeout(
             total=limits.connect_seconds + limits.read_seconds,
@@ -73,6 +78,7 @@ class HttpExchange:
                 headers={**headers, "Accept-Encoding": "identity"},
                 allow_redirects=False,
                 timeout=self._timeout,
+                ssl=self._tls,
                 trace_request_ctx=on_write,
             ) as response:
                 return await self._read(response)
@@ -117,11 +123,34 @@ def transport_failure(trouble: aiohttp.ClientError | TimeoutError) -> Failure:
         return Failure(
             error_class=ErrorClass.RETRYABLE, code="ConnectRefused", message="the vendor's host refused the connection"
         )
+    if isinstance(trouble, aiohttp.ClientConnectorCertificateError):
+        return _untrusted(trouble.certificate_error)
     return next(
         Failure(error_class=error_class, code=code, message=message)
         for kind, error_class, code, message in TROUBLES
         if isinstance(trouble, kind)
     )
+
+
+def _untrusted(error: Exception) -> Failure:
+    """Nothing was sent: the handshake comes before the first byte of a request."""
+    why = WRONG_CERTIFICATES.get(getattr(error, "verify_code", None), "it does not verify")
+    return Failure(
+        error_class=ErrorClass.RETRYABLE,
+        code="CertificateRefused",
+        message=f"the certificate that was shown is not the vendor's: {why}",
+    )
+
+
+WRONG_CERTIFICATES: Mapping[int | None, str] = {
+    10: "it has expired",
+    18: "it is signed by itself",
+    19: "an authority that nobody here trusts signed it",
+    20: "an authority that nobody here trusts signed it",
+    62: "it is for another host",
+    64: "it is for another address",
+}
+"""By OpenSSL's X509_V_ERR_… (openssl/x509_vfy.h); its own words name hosts."""
 
 
 TROUBLES: tuple[tuple[type[Exception], ErrorClass, str, str], ...] = (

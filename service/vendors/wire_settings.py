@@ -1,15 +1,16 @@
-"""Setting types that every room's account model shares: base URLs, and secrets given as a value or in a file."""
+"""Setting types that every room's account model shares: URLs, files, and secrets given as a value or in a file."""
 
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 from yarl import URL
 
-MAX_SECRET_BYTES = 64 * 1024
+from service.vendors.file_secret import FileSecret
 
 
 def is_loopback(host: str) -> bool:
@@ -20,8 +21,8 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _checked_base_url(text: str) -> str:
-    """Give `scheme://host[:port]` back; the messages never repeat the value, which may hold a password."""
+def _safe_url(text: str) -> URL:
+    """The messages never repeat the value, which may hold a password."""
     try:
         url = URL(text)
     except ValueError:
@@ -32,31 +33,62 @@ def _checked_base_url(text: str) -> str:
         raise ValueError("must be https; plain http is for loopback only")
     if url.user is not None or url.password is not None:
         raise ValueError("must not carry a user or password")
+    return url
+
+
+def _checked_url(text: str) -> str:
+    return str(_safe_url(text))
+
+
+def _checked_base_url(text: str) -> str:
+    """Give `scheme://host[:port]` back."""
+    url = _safe_url(text)
     if url.path not in {"", "/"} or url.query_string or url.fragment:
         raise ValueError("must end after the host and port")
     return str(url.origin())
 
 
+HttpsUrl = Annotated[str, AfterValidator(_checked_url)]
+"""`https://…`, or `http://` on loopback."""
+
 BaseUrl = Annotated[str, AfterValidator(_checked_base_url)]
 """`https://host[:port]`, or `http://` on loopback; nothing after it."""
 
 
-def _read_secret(value: object) -> object:
-    """The file's content without the newline at its end, masked; its path and content never reach a message."""
-    if isinstance(value, SecretStr):
-        return value
+def _there(path: str) -> str:
+    if not Path(path).is_file():
+        raise ValueError("no such file")
+    return path
+
+
+FilePath = Annotated[str, AfterValidator(_there)]
+"""The path of a file that is there."""
+
+
+def _certificates(path: str) -> str:
     try:
-        content = Path(str(value)).read_bytes()
-        secret = content.decode().strip()
-    except (OSError, ValueError):
-        raise ValueError("the file can't be read as text") from None
-    if not secret or len(content) > MAX_SECRET_BYTES:
-        raise ValueError(f"the file must hold 1 to {MAX_SECRET_BYTES} bytes")
-    return SecretStr(secret)
+        ssl.create_default_context(cafile=_there(path))
+    except OSError:  # an SSLError is one
+        raise ValueError("the file holds no certificates in PEM") from None
+    return path
 
 
-SecretFile = Annotated[SecretStr, BeforeValidator(_read_secret)]
-"""Configured as a path; holds the file's content, read once at validation."""
+CaFile = Annotated[str, AfterValidator(_certificates)]
+"""The path of a file with certificates of authorities."""
+
+CA_FILE: Final = "PEM file of the authorities trusted for the vendor's certificate, instead of the system's"
+
+
+def _secret_in_file(value: object) -> object:
+    """Neither path nor content reaches a message."""
+    return value if isinstance(value, SecretStr) else FileSecret(Path(str(value)))
+
+
+SecretFile = Annotated[SecretStr, BeforeValidator(_secret_in_file)]
+"""Configured as a path; holds what the file holds, read anew whenever it is used."""
+
+KEY_IDS: Final = ("secret_id",)
+"""Names of keys rather than keys: hidden in logs, but they may stand among other settings."""
 
 
 def value_or_file(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:

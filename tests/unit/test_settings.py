@@ -56,6 +56,10 @@ class Loader:
         return str(path)
 
 
+def values(settings: Settings) -> set[str]:
+    return {secret.get_secret_value() for _, secret in settings.secrets()}
+
+
 def test_without_a_file_everything_has_a_default() -> None:
     settings = load_settings(None, {})
     assert isinstance(settings, Settings)
@@ -93,7 +97,7 @@ def test_an_account_is_validated_by_its_vendors_model(load: Loader) -> None:
 @pytest.mark.parametrize("secret", ["123456789", "[FAKE", "{FAKE", "true", "a,b,c", "null"])
 def test_a_secret_variable_is_taken_as_it_is(load: Loader, secret: str) -> None:
     settings = load.settings({"accounts": {"acme_cn": TENCENT}}, {"CORDBOARD_ACCOUNTS__ACME_CN__SECRET_KEY": secret})
-    assert secret in set(settings.secrets())
+    assert secret in values(settings)
 
 
 def test_variables_reach_dotted_topics_and_capital_operations(load: Loader) -> None:
@@ -117,8 +121,8 @@ def test_variables_reach_dotted_topics_and_capital_operations(load: Loader) -> N
 
 def test_a_secret_variable_displaces_the_files_secret_file(load: Loader) -> None:
     document = {"accounts": {"acme_cn": TENCENT | {"secret_key_file": load.secret_file("FAKE-from-file")}}}
-    assert "FAKE-from-file" in set(load.settings(document).secrets())
-    assert "FAKE-secret-key" in set(load.settings(document, KEY).secrets())
+    assert "FAKE-from-file" in values(load.settings(document))
+    assert "FAKE-secret-key" in values(load.settings(document, KEY))
 
 
 def test_both_a_secret_and_its_file_are_a_fault(load: Loader) -> None:
@@ -128,15 +132,16 @@ def test_both_a_secret_and_its_file_are_a_fault(load: Loader) -> None:
 
 
 def test_every_secret_is_known_to_be_hidden(load: Loader) -> None:
-    password = load.secret_file("FAKE-sasl")
-    security = {"protocol": "SASL_SSL", "username": "u", "password_file": password}
+    security = {"protocol": "SASL_SSL", "username": "u", "password_file": load.secret_file("FAKE-sasl")}
     environ = KEY | {"CORDBOARD_ACCOUNTS__ACME_HW__APP_SECRET": "FAKE-app-secret"}
     document = {"kafka": {"security": security}, "accounts": {"acme_cn": TENCENT, "acme_hw": HUAWEI}}
     settings = load.settings(document, environ)
-    assert {"FAKE-sasl", "FAKE-secret-key", "FAKE-app-secret", "FAKE-app", "AKIDFAKE"} <= set(settings.secrets())
+    assert {"FAKE-sasl", "FAKE-secret-key", "FAKE-app-secret", "FAKE-app", "AKIDFAKE"} <= values(settings)
     assert "FAKE" not in repr(settings)
-    assert "FAKE" not in repr(settings.kafka_connection())
-    assert settings.kafka_connection().password == "FAKE-sasl"
+    assert "FAKE" not in repr(settings.kafka.connection())
+    password = settings.kafka.connection().password
+    assert password is not None
+    assert password.get_secret_value() == "FAKE-sasl"
 
 
 def test_policies_are_built_of_what_was_set(load: Loader) -> None:
@@ -366,9 +371,11 @@ def test_a_databases_password_comes_from_the_environment_or_a_file_and_is_masked
     password.chmod(0o600)
     settings = load.settings({"ledger": url, "ledger_password_file": str(password)})
 
-    assert (settings.is_shared, settings.ledger_secret, settings.session_seconds) == (True, "FAKE-password", 15.0)
+    assert (settings.is_shared, settings.session_seconds) == (True, 15.0)
+    assert settings.ledger_password is not None
+    assert settings.ledger_password.get_secret_value() == "FAKE-password"
     assert "FAKE-password" not in repr(settings)
-    assert "FAKE-password" in set(settings.secrets())
+    assert "FAKE-password" in values(settings)
     assert "may not stand in this file" in load.faults({"ledger": url, "ledger_password": "x"})["ledger_password"]
 
 

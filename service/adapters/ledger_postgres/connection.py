@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import asyncpg
+from pydantic import SecretStr
 
 from service.application.ports import UnavailableError
 
@@ -104,7 +105,7 @@ async def _leave_as_it_is(_connection: object) -> None:
 class Database:
     """A pool of connections to one database."""
 
-    def __init__(self, url: str, *, password: str | None, connections: int = CONNECTIONS) -> None:
+    def __init__(self, url: str, *, password: SecretStr | None, connections: int = CONNECTIONS) -> None:
         """Nothing is opened yet. `url` as libpq reads it, without a password."""
         self._url = url
         self._password = password
@@ -131,10 +132,10 @@ class Database:
             raise
 
     def arguments(self) -> dict[str, Any]:
-        """How asyncpg reaches the database."""
+        """How asyncpg reaches the database; it asks for the password with each connection, which may be rotated."""
         return {
             "dsn": self._url,
-            "password": self._password,
+            "password": None if self._password is None else self._password.get_secret_value,
             "timeout": CONNECT_SECONDS,
             "server_settings": SERVER_SETTINGS,
         }

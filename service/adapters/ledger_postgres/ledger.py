@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
+from pydantic import SecretStr
+
 from service.adapters.ledger_postgres import claims, erasing, listings
 from service.adapters.ledger_postgres.connection import Database
 from service.adapters.ledger_postgres.inquiries import PostgresInquiries
@@ -43,7 +45,7 @@ class PostgresLedger(PostgresInquiries):
         cls,
         url: str,
         *,
-        password: str | None = None,
+        password: SecretStr | None = None,
         session_seconds: float,
         migrate: bool = True,
     ) -> PostgresLedger:

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validat
 from yarl import URL
 
 from service.domain.account import Account
-from service.vendors.wire_settings import BaseUrl, SecretFile, needed_value_or_file
+from service.vendors.wire_settings import CA_FILE, BaseUrl, CaFile, SecretFile, needed_value_or_file
 
 
 class HuaweiAiccAccount(Account):
@@ -26,6 +26,7 @@ class HuaweiAiccAccount(Account):
     token_base_url: BaseUrl | None = Field(
         default=None, description="where tokens come from if not at base_url (the China site documents port 28070)"
     )
+    ca_file: CaFile | None = Field(default=None, description=CA_FILE)
     app_key: SecretStr = Field(min_length=1, description="app key of the tenant space")
     app_secret_file: SecretFile | None = Field(default=None, exclude=True, description="file with the app secret")
     app_secret: SecretStr = Field(default=SecretStr(""), validate_default=True, description="the app secret")

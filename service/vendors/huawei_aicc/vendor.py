@@ -39,7 +39,7 @@ def open_client(
     own = HuaweiAiccAccount.of(account)
     return HuaweiAiccClient(
         own,
-        HttpExchange(session, limits),
+        HttpExchange(session, limits, own.ca_file),
         clock=clock,
         operations=_operations(own),
         replies=REPLIES,

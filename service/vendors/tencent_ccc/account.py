@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, fi
 from yarl import URL
 
 from service.domain.account import Account
-from service.vendors.wire_settings import BaseUrl, SecretFile, needed_value_or_file, value_or_file
+from service.vendors.file_secret import FileSecret
+from service.vendors.wire_settings import CA_FILE, BaseUrl, CaFile, SecretFile, needed_value_or_file, value_or_file
 
 Site = Literal["cn", "intl"]
 
@@ -49,7 +50,7 @@ class OwnNumberForm(BaseModel):
 class TencentCccAccount(Account):
     """One TCCC instance (`sdk_app_id`) of one site, with the API key that manages it.
 
-    Secrets come as a value or as a file, whose content is read once at validation.
+    Secrets come as a value or in a file, which may be rotated.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -61,7 +62,11 @@ class TencentCccAccount(Account):
         description="API host; default by site; https, http on loopback only",
     )
     sdk_app_id: int = Field(ge=1, description="the TCCC instance")
-    secret_id: SecretStr = Field(min_length=1, description="id of the API key")
+    ca_file: CaFile | None = Field(default=None, description=CA_FILE)
+    secret_id_file: SecretFile | None = Field(
+        default=None, exclude=True, description="file with its id; rotated with the key, as the vendor makes both anew"
+    )
+    secret_id: SecretStr = Field(default=SecretStr(""), validate_default=True, description="id of the API key")
     secret_key_file: SecretFile | None = Field(default=None, exclude=True, description="file with the API key")
     secret_key: SecretStr = Field(default=SecretStr(""), validate_default=True, description="the API key")
     token_file: SecretFile | None = Field(default=None, exclude=True, description="file with the STS token")
@@ -74,7 +79,7 @@ class TencentCccAccount(Account):
         description="rows asked per page of DescribeNumbers; its maximum is not documented (a sibling's is 100)",
     )
 
-    @field_validator("secret_key")
+    @field_validator("secret_id", "secret_key")
     @classmethod
     def _key_from_value_or_file(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         return needed_value_or_file(value, info)
@@ -102,5 +107,10 @@ class TencentCccAccount(Account):
         return account
 
     def quota_identity(self) -> tuple[str, ...]:
-        """The vendor counts by site and key (its sub-account); the key's id goes in hashed."""
-        return (self.vendor, self.site, hashlib.sha256(self.secret_id.get_secret_value().encode()).hexdigest())
+        """The vendor counts by site and key (its sub-account); the key's id goes in hashed.
+
+        One in a file changes when it is rotated, the sub-account does not: the file stands for it.
+        """
+        held = self.secret_id
+        known_by = str(held.path) if isinstance(held, FileSecret) else held.get_secret_value()
+        return (self.vendor, self.site, hashlib.sha256(known_by.encode()).hexdigest())

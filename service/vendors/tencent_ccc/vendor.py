@@ -64,7 +64,7 @@ def open_client(
     own = TencentCccAccount.of(account)
     return TencentCccClient(
         own,
-        HttpExchange(session, limits),
+        HttpExchange(session, limits, own.ca_file),
         clock=clock,
         operations=_operations(own, credentials),
         replies=REPLIES,

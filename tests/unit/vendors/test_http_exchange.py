@@ -21,7 +21,7 @@ NOT_SENT: list[tuple[aiohttp.ClientError | TimeoutError, str]] = [
     (aiohttp.ClientConnectorError(KEY, OSError(113, "no route")), "ConnectFailed"),
     (aiohttp.ClientConnectorError(KEY, ConnectionResetError(104, "during the handshake")), "ConnectFailed"),
     (aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError(1, "handshake")), "TlsFailure"),
-    (aiohttp.ClientConnectorCertificateError(KEY, ssl.SSLCertVerificationError(1, "expired")), "TlsFailure"),
+    (aiohttp.ClientConnectorCertificateError(KEY, ssl.SSLCertVerificationError(1, "expired")), "CertificateRefused"),
 ]
 PERHAPS_SENT: list[tuple[aiohttp.ClientError | TimeoutError, str]] = [
     (aiohttp.SocketTimeoutError("x"), "ReadTimeout"),
