@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -25,6 +26,8 @@ Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 LOOK_SECONDS: Final = 5.0  # to find out why nobody is reached
 PASSWORD_SECONDS: Final = 1.0
 NO_TLS_FILES: Final = TlsFiles()
+UNREACHED: Final = (KafkaError, OSError, ValueError)
+"""What aiokafka raises on connecting: an SSLError and a TimeoutError are OSErrors, a ValueError is SCRAM's."""
 
 
 class RefusedError(UnavailableError):
@@ -89,16 +92,23 @@ class KafkaConnection:
 
         RefusedError if somebody is there and either side refuses the other. What is said names no secret.
         """
-        for host, port, _ in collect_hosts(self.bootstrap_servers, randomize=False):
-            try:
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._look(host, port)
-            except (KafkaError, OSError) as found:  # a TimeoutError is an OSError
-                if (refusal := self._refusal(found)) is not None:
-                    return RefusedError(part, f"{host}:{port}: {refusal}")
-                if (guess := self._guess(found)) is not None:
-                    return UnavailableError(part, f"{host}:{port}: {guess}")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                for host, port, _ in collect_hosts(self.bootstrap_servers, randomize=False):
+                    if (found := await self._reason(part, host, port)) is not None:
+                        return found
         return UnavailableError(part, f"{type(trouble).__name__} {doing}".rstrip())
+
+    async def _reason(self, part: str, host: str, port: int) -> UnavailableError | None:
+        """What one broker has to do with it, as far as that can be said."""
+        try:
+            await self._look(host, port)
+        except UNREACHED as trouble:
+            if (refusal := _tls_refusal(trouble.__cause__ or trouble) or self._sasl_refusal(trouble)) is not None:
+                return RefusedError(part, f"{host}:{port}: {refusal}")
+            if (guess := self._guess(trouble)) is not None:
+                return UnavailableError(part, f"{host}:{port}: {guess}")
+        return None
 
     async def _look(self, host: str, port: int) -> None:
         """Connect, and ask one thing: a token that was refused shows only then (aiokafka overlooks it)."""
@@ -112,21 +122,15 @@ class KafkaConnection:
         finally:
             await connection.close()
 
-    def _refusal(self, trouble: BaseException) -> str | None:
-        """What lies in who we are or whom we trust; None for all else."""
+    def _sasl_refusal(self, trouble: BaseException) -> str | None:
         match trouble:
             case SaslAuthenticationFailed():
                 what = "the token" if self.mechanism == "OAUTHBEARER" else "user or password"
                 return f"the broker refuses {what} (SASL {self.mechanism})"
             case UnsupportedSaslMechanismError():
                 return f"the broker does not offer SASL {self.mechanism} here"
-        match trouble.__cause__ or trouble:
-            case ssl.SSLCertVerificationError() as untrusted:
-                return f"the broker's certificate does not verify: {untrusted.verify_message}"
-            case ssl.SSLError() as failed if "CERTIFICATE" in (failed.reason or ""):
-                return f"the broker does not accept our certificate, or that we show none ({failed.reason})"
-            case ssl.SSLError() as failed:
-                return f"the TLS handshake failed: {failed.reason}"
+            case ValueError():
+                return "whoever answers does not show that it knows the password, as a broker would"
         return None
 
     def _guess(self, trouble: BaseException) -> str | None:
@@ -137,6 +141,17 @@ class KafkaConnection:
             case KafkaConnectionError() | ConnectionResetError():
                 return f"the broker ends the connection: it stops, or its listener does not speak {self.protocol}"
         return None
+
+
+def _tls_refusal(trouble: BaseException) -> str | None:
+    match trouble:
+        case ssl.SSLCertVerificationError():
+            return f"the broker's certificate does not verify: {trouble.verify_message}"
+        case ssl.SSLError() if "CERTIFICATE" in (trouble.reason or ""):
+            return f"the broker does not accept our certificate, or that we show none ({trouble.reason})"
+        case ssl.SSLError():
+            return f"the TLS handshake failed: {trouble.reason}"
+    return None
 
 
 async def trouble_of(call: Coroutine[Any, Any, object], *, within: float) -> BaseException | None:

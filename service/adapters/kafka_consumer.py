@@ -14,7 +14,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from service.adapters.kafka_connection import KafkaConnection, trouble_of
+from service.adapters.kafka_connection import UNREACHED, KafkaConnection, trouble_of
 from service.adapters.kafka_offsets import Offsets
 from service.adapters.kafka_stay import Stay
 from service.application.ports import UnavailableError
@@ -265,7 +265,7 @@ class KafkaEventSource:
             )
             try:
                 await asyncio.wait_for(consumer.start(), START_SECONDS)
-            except (TimeoutError, KafkaError, OSError) as trouble:
+            except UNREACHED as trouble:
                 await trouble_of(consumer.stop(), within=LEAVE_SECONDS)
                 raise await self._connection.unreachable("kafka", trouble, "on joining") from trouble
             consumer.subscribe(self._topics, listener=_Assignments(self, self._telemetry))

@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
-from service.adapters.kafka_connection import KafkaConnection, trouble_of
+from service.adapters.kafka_connection import UNREACHED, KafkaConnection, trouble_of
 from service.application.ports import PublishRefusedError, UnavailableError
 from service.application.telemetry import Telemetry
 from service.domain.ledger_state import OutboxMessage
@@ -29,7 +29,7 @@ class KafkaPublisher:
         self._connection = connection
         self._telemetry = telemetry
         self._producer: AIOKafkaProducer | None = None
-        self._password: asyncio.Task[None] | None = None
+        self._password_keeping: asyncio.Task[None] | None = None
 
     async def publish(self, messages: Sequence[OutboxMessage]) -> Sequence[str]:
         """Send in order; the ids that the broker acknowledged, up to the first it did not."""
@@ -88,11 +88,11 @@ class KafkaPublisher:
             )
             try:
                 await asyncio.wait_for(producer.start(), START_SECONDS)
-            except (KafkaError, OSError, TimeoutError) as trouble:
+            except UNREACHED as trouble:
                 await trouble_of(producer.stop(), within=STOP_SECONDS)
                 raise await self._connection.unreachable("publisher", trouble, "on connecting") from trouble
             self._producer = producer
-            self._password = asyncio.create_task(self._connection.keep_password(producer.client))
+            self._password_keeping = asyncio.create_task(self._connection.keep_password(producer.client))
         return self._producer
 
     async def _throw_away(self, trouble: BaseException) -> None:
@@ -104,8 +104,8 @@ class KafkaPublisher:
 
     async def _stop(self) -> None:
         producer, self._producer = self._producer, None
-        if self._password is not None:
-            self._password.cancel()
+        if self._password_keeping is not None:
+            self._password_keeping.cancel()
         if producer is not None:
             trouble = await trouble_of(producer.stop(), within=STOP_SECONDS)
             if trouble is not None:

@@ -78,6 +78,16 @@ class _TokenReply(BaseModel):
     expires_in: float = Field(default=0.0, ge=0)
 
 
+async def _whole(answer: aiohttp.ClientResponse) -> bytes:
+    """The reply, as far as it is read."""
+    read = b""
+    async for chunk in answer.content.iter_any():
+        read += chunk
+        if len(read) > MAX_REPLY_BYTES:
+            raise NoTokenError("the token endpoint's answer is too large")
+    return read
+
+
 class FetchedTokens(AbstractTokenProvider):
     """A token endpoint's: one is kept for as long as it is good; who asks while it is fetched waits for that."""
 
@@ -124,7 +134,7 @@ class FetchedTokens(AbstractTokenProvider):
             ):
                 if answer.status != 200:
                     raise NoTokenError(f"the token endpoint answered {answer.status}")
-                return _TokenReply.model_validate_json(await answer.content.read(MAX_REPLY_BYTES))
+                return _TokenReply.model_validate_json(await _whole(answer))
         except ValidationError:
             raise NoTokenError("the token endpoint's answer holds no token") from None
         except (aiohttp.ClientError, OSError) as trouble:  # a TimeoutError is an OSError

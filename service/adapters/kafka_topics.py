@@ -13,13 +13,12 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
-    KafkaError,
     TopicAlreadyExistsError,
     UnsupportedVersionError,
     for_code,
 )
 
-from service.adapters.kafka_connection import KafkaConnection, trouble_of
+from service.adapters.kafka_connection import UNREACHED, KafkaConnection, trouble_of
 from service.domain.retention import TopicKeeping
 
 DEADLINE_SECONDS: Final = 10.0
@@ -58,7 +57,7 @@ async def look_at_cluster(connection: KafkaConnection) -> ClusterView:
                 return ClusterView(brokers=len(brokers), topics=topics)
             finally:
                 await trouble_of(consumer.stop(), within=STOP_SECONDS)
-    except (KafkaError, OSError) as trouble:  # a TimeoutError is an OSError
+    except UNREACHED as trouble:
         raise await connection.unreachable("kafka", trouble) from trouble
 
 
@@ -72,7 +71,7 @@ async def create_topics(connection: KafkaConnection, topics: Sequence[TopicManif
                 answer = await admin.create_topics([_new(topic) for topic in topics])
             finally:
                 await trouble_of(admin.close(), within=STOP_SECONDS)
-    except (KafkaError, OSError) as trouble:
+    except UNREACHED as trouble:
         raise await connection.unreachable("kafka", trouble) from trouble
     return {name: _error(code) for name, code, *_ in answer.topic_errors}  # type: ignore[attr-defined]  # every version of the response has it
 
@@ -97,7 +96,7 @@ class KafkaTopicTimes:
                     await trouble_of(admin.close(), within=STOP_SECONDS)
         except (IncompatibleBrokerVersion, UnsupportedVersionError) as trouble:
             return [TopicKeeping(topic=t, seconds=None, reason=type(trouble).__name__) for t in self._topics]
-        except (KafkaError, OSError) as trouble:
+        except UNREACHED as trouble:
             raise await self._connection.unreachable("kafka", trouble) from trouble
         found = {name: row for answer in answers for row in answer.resources for name in [row[3]]}  # type: ignore[attr-defined]  # every version of the response has them
         return [_keeping(topic, found.get(topic)) for topic in self._topics]

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from service.adapters.credentials_none import NoCredentials
+from service.adapters.kafka_connection import RefusedError
 from service.adapters.kafka_topics import KafkaTopicTimes, look_at_cluster
 from service.adapters.ledger_sql.migrations import MigrationError
 from service.adapters.ledger_sqlite.file import LedgerLockedError
@@ -93,6 +94,9 @@ async def _kafka(settings: Settings) -> list[Finding]:
     try:
         present = (await look_at_cluster(settings.kafka.connection())).topics
         times = await _times(settings, present)
+    except RefusedError as refused:
+        advice = "correct kafka.security, or what the brokers know of us"
+        return [Finding(part="kafka", verdict=FAILED, found=str(refused), advice=advice)]
     except UnavailableError as away:
         advice = "start it, or correct kafka.bootstrap_servers and kafka.security"
         return [Finding(part="kafka", verdict=AWAY, found=f"{servers}: {away}", advice=advice)]

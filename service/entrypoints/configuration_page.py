@@ -28,7 +28,12 @@ Variables win over the file; an empty one counts as absent. Lists are written as
 count from the working folder.
 
 Secrets (marked *secret*) come from a variable or from a file of their own (the setting ending in `_file`), never from
-the YAML file. A file with a secret must not be readable by everybody.
+the YAML file. A file with a secret must not be readable by everybody. It is read anew while the server runs: replace
+it, and what is sent a second later has the new secret. A file that is gone or empty leaves the last secret in use.
+
+Certificates of vendors, brokers and the token endpoint are always verified, with their host names; no setting changes
+that. `ca_file` says whom to trust instead of the system's authorities. The files of `kafka.security` are read anew for
+each connection.
 
 A configuration with faults starts nothing: the command tells all of them, each with its path and without any value,
 and ends with 2. `cordboard check` also looks whether Kafka, the ledger and the vendors answer.

@@ -19,8 +19,9 @@ from aiokafka import ConsumerRecord
 from service.sandbox.journal import duplicate_effects
 from tests.acceptance.events import hired
 from tests.acceptance.scene import Scene
+from tests.authority import USER, Authority
 from tests.kafka.broker import KafkaBroker
-from tests.kafka.security import PASSWORD, SHORT_SECONDS, USER, Authority, secure_kafka, set_scram_password
+from tests.kafka.security import PASSWORD, SHORT_SECONDS, secure_kafka, set_scram_password
 
 NEXT_PASSWORD = "FAKE-next-password-0123456789"
 WRONG = "FAKE-wrong-password-9876543210"

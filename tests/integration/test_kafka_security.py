@@ -23,9 +23,10 @@ from service.adapters.kafka_topics import KafkaTopicTimes, look_at_cluster
 from service.application.ports import UnavailableError
 from service.domain.ledger_state import OutboxMessage
 from service.vendors.file_secret import FileSecret
+from tests.authority import USER, Authority
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.kafka.broker import KafkaBroker
-from tests.kafka.security import PASSWORD, USER, Authority, secure_kafka, set_scram_password
+from tests.kafka.security import PASSWORD, secure_kafka, set_scram_password
 from tests.kafka.topics import TopicMaker
 
 WRONG = "FAKE-wrong-password-9876543210"

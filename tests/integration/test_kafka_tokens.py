@@ -15,7 +15,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from service.adapters.kafka_tokens import ClientCredentials, FetchedTokens, NoTokenError
-from tests.kafka.security import Authority
+from tests.authority import Authority
 
 SECRET = "FAKE client/secret:%"
 CLIENT = "cordboard client"

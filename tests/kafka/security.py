@@ -1,23 +1,16 @@
 """A real Kafka that asks who comes: TLS with a CA of the test's own, SASL with passwords and signed tokens.
 
-One broker has a listener for each way in, so that many tests share it. Keys and tokens are made anew for each run.
+One broker has a listener for each way in, so that many tests share it.
 """
 
-import base64
-import json
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import trustme
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-
+from tests.authority import AUDIENCE, USER, Authority
 from tests.kafka.broker import KafkaBroker, java_command
 
-USER: Final = "cordboard"
 PASSWORD: Final = "FAKE-sasl-password-0123456789"
 SHORT_SECONDS: Final = 5.0
 """How long a connection to the listener SHORT may live; then the broker ends it at its next request."""
@@ -30,57 +23,8 @@ LISTENERS: Final[Mapping[str, str]] = {
     "CLEAR": "SASL_PLAINTEXT",
 }
 MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
-AUDIENCE: Final = "kafka"
 TOOL_SECONDS: Final = 60.0
 _PACKAGE: Final = "org.apache.kafka.common.security"
-
-
-class Authority:
-    """Who everybody here trusts: signs the broker's and clients' certificates, and tokens. Files go to `folder`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._ca = trustme.CA()
-        self._signer = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self._folder = folder
-        self.ca_file = folder / "ca.pem"
-        self._ca.cert_pem.write_to_path(str(self.ca_file))
-        self.jwks_file = folder / "jwks.json"
-        self.jwks_file.write_text(json.dumps({"keys": [self._public_key()]}))
-
-    def certificate(self, name: str, *identities: str) -> tuple[Path, Path]:
-        """Certificate and key files for host names or addresses."""
-        leaf = self._ca.issue_cert(*identities)
-        cert, key = self._folder / f"{name}.pem", self._folder / f"{name}.key"
-        cert.write_bytes(b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
-        key.write_bytes(_pkcs8(leaf.private_key_pem.bytes()))
-        key.chmod(0o600)
-        return cert, key
-
-    def keystore(self, name: str, *identities: str) -> Path:
-        """Both in one file, as Kafka reads them."""
-        cert, key = self.certificate(name, *identities)
-        both = self._folder / f"{name}.keystore.pem"
-        both.write_bytes(key.read_bytes() + cert.read_bytes())
-        return both
-
-    def token(self, *, seconds: float = 3600.0, **claims: Any) -> str:
-        """A signed token (RS256) of the broker's user."""
-        now = time.time()
-        told = {"sub": USER, "aud": AUDIENCE, "iat": int(now) - 1, "exp": int(now + seconds), **claims}
-        signed = f"{_segment({'alg': 'RS256', 'typ': 'JWT', 'kid': 'test'})}.{_segment(told)}"
-        signature = self._signer.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
-        return f"{signed}.{_base64(signature)}"
-
-    def _public_key(self) -> dict[str, str]:
-        numbers = self._signer.public_key().public_numbers()
-        return {
-            "kty": "RSA",
-            "kid": "test",
-            "alg": "RS256",
-            "use": "sig",
-            "n": _number(numbers.n),
-            "e": _number(numbers.e),
-        }
 
 
 def secure_kafka(folder: Path, authority: Authority, *, properties: Mapping[str, str] | None = None) -> KafkaBroker:
@@ -145,23 +89,3 @@ def _sasl(listener: str) -> dict[str, str]:
             f"{_PACKAGE}.oauthbearer.OAuthBearerValidatorCallbackHandler"
         ),
     }
-
-
-def _pkcs8(pem: bytes) -> bytes:
-    """The form of a private key that Java reads."""
-    key = serialization.load_pem_private_key(pem, password=None)
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-def _segment(document: Mapping[str, Any]) -> str:
-    return _base64(json.dumps(document).encode())
-
-
-def _number(value: int) -> str:
-    return _base64(value.to_bytes((value.bit_length() + 7) // 8))
-
-
-def _base64(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).decode().rstrip("=")

@@ -8,56 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import yaml
 
 from service.domain.brake import DEFAULT_BRAKE, BrakePolicy
 from service.domain.retention import DAY, RetentionPolicy
 from service.settings import Faults, Settings, load_settings
 from service.settings_sections import Role
 from service.vendors.tencent_ccc.account import TencentCccAccount
-
-CANARY = "FAKE-CANARY-4711"
-TENCENT = {"vendor": "tencent_ccc", "sdk_app_id": 1400000000, "secret_id": "AKIDFAKE"}
-HUAWEI = {"vendor": "huawei_aicc", "base_url": "https://aicc.example", "app_key": "FAKE-app"}
-KEY = {"CORDBOARD_ACCOUNTS__ACME_CN__SECRET_KEY": "FAKE-secret-key"}
+from tests.loading import CANARY, HUAWEI, KEY, TENCENT, Loader, values
 
 
 @pytest.fixture
 def load(tmp_path: Path) -> Loader:
     return Loader(tmp_path)
-
-
-class Loader:
-    """Writes documents as files and reads settings from them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __call__(self, document: object, environ: Mapping[str, str] | None = None) -> Settings | Faults:
-        text = document if isinstance(document, str) else yaml.safe_dump(document)
-        path = self.folder / "cordboard.yaml"
-        path.write_text(text)
-        return load_settings(path, environ or {})
-
-    def settings(self, document: object, environ: Mapping[str, str] | None = None) -> Settings:
-        loaded = self(document, environ)
-        assert isinstance(loaded, Settings), list(loaded)
-        return loaded
-
-    def faults(self, document: object, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-        loaded = self(document, environ)
-        assert isinstance(loaded, Faults)
-        return {fault.path: fault.message for fault in loaded}
-
-    def secret_file(self, content: str, mode: int = 0o600) -> str:
-        path = self.folder / f"secret-{mode:o}"
-        path.write_text(content + "\n")
-        path.chmod(mode)
-        return str(path)
-
-
-def values(settings: Settings) -> set[str]:
-    return {secret.get_secret_value() for _, secret in settings.secrets()}
 
 
 def test_without_a_file_everything_has_a_default() -> None:
@@ -237,7 +199,14 @@ WHOLE = {
         "bootstrap_servers": "h:1",
         "topics": ["hr.events"],
         "session_timeout_ms": 10000,
-        "security": {"protocol": "SASL_SSL", "username": "u", "password_file": "/x", "ca_file": "/x", "password": "x"},
+        "security": {
+            "protocol": "SASL_SSL",
+            "username": "u",
+            "password_file": "/x",
+            "ca_file": "/x",
+            "password": "x",
+            "oauth": {"token_file": "/x", "url": "https://x", "client_id": "x", "client_secret": "x", "scope": "x"},
+        },
     },
     "ledger": "sqlite:///a.db",
     "http": {"host": "127.0.0.1", "port": 1, "tokens": {"alice": {"role": "viewer", "sha256": "0a" * 32}}},

@@ -108,6 +108,20 @@ def test_the_standard_librarys_loggers_go_the_same_way(lines: Lines) -> None:
     assert lines.one()["event"] == "no *** for ***"
 
 
+def test_what_aiokafka_calls_an_error_and_tries_again_is_a_warning_and_its_faults_are_errors(lines: Lines) -> None:
+    logging.getLogger("aiokafka.consumer.fetcher").error("Failed fetch messages from 1")
+    logging.getLogger("aiokafka").error("Unexpected error in fetcher routine", exc_info=ValueError("x"))
+    logging.getLogger("another.library").error("broken")
+    assert [line["level"] for line in lines.all()] == ["warning", "error", "error"]
+
+
+def test_a_retired_secret_is_hidden_like_one_that_was_fetched(lines: Lines) -> None:
+    register_secret("FAKE-retired-one")
+    logs.retire_secret("FAKE-retired-one")
+    structlog.stdlib.get_logger("cordboard").info("plain", value="FAKE-retired-one")
+    assert lines.one()["value"] == "***"
+
+
 def test_warnings_are_lines_too(lines: Lines) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")

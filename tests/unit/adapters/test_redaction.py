@@ -151,3 +151,13 @@ def test_what_is_too_short_to_be_a_secret_is_not_searched_for() -> None:
 def test_answers_lose_secrets_and_keep_everything_else(redactor: Redactor) -> None:
     document = {"full_extension": "1001@acme.example", "number": 5, "list": [SECRET, None]}
     assert redactor.json_without_secrets(document) == document | {"list": ["***", None]}
+
+
+def test_a_secret_that_was_retired_gives_way_to_newer_ones(redactor: Redactor) -> None:
+    for turn in range(MOST_PASSING + 2):
+        redactor.register(f"FAKE-turn-{turn:04d}")
+        redactor.retire(f"FAKE-turn-{turn:04d}")
+    assert redactor.text("FAKE-turn-0000 FAKE-turn-0257") == "FAKE-turn-0000 ***"
+    assert redactor.text(SECRET) == "***", "what is in use stays hidden"
+    redactor.retire("FAKE-never-known")
+    assert redactor.text("FAKE-never-known") == "FAKE-never-known"
