@@ -135,6 +135,40 @@ async def test_connections_that_end_with_their_tokens_are_routine(
     assert longest < MOST_SECONDS
 
 
+async def test_a_token_that_nobody_renews_is_told_and_the_next_one_mends_all(
+    secured: KafkaBroker, authority: Authority, tmp_path: Path
+) -> None:
+    token_file = tmp_path / "token"
+    _write(token_file, authority.token())
+    settings = _secured(secured, authority, "SHORT", mechanism="OAUTHBEARER", oauth={"token_file": str(token_file)})
+    async with Scene(secured, tmp_path, tag=".ended", settings=settings) as scene:
+        worker = scene.start_worker()
+        await scene.until_async(scene.is_ready, seconds=30, what="ready")
+        await scene.produce([hired(100)])
+        await scene.until(lambda: len(scene.plan_ends()) == 1, seconds=20, what="the first hire")
+        _write(token_file, authority.token(seconds=-60))
+        await _until_away(scene, "away: kafka", seconds=40)
+        await scene.produce([hired(n) for n in range(101, 111)])
+        refused = "the broker refuses the token (SASL OAUTHBEARER)"
+        await scene.until(lambda: refused in scene.log_text, seconds=20, what=refused)
+        assert (await scene.get("/livez"))[0] == 200
+        _write(token_file, authority.token())
+        await scene.until(lambda: len(scene.plan_ends()) == 11, seconds=40, what="every plan's end")
+        await _until_away(scene, "", seconds=20)
+        assert worker.poll() is None
+        assert await scene.stop_worker(worker) == 0
+        assert await scene.committed() == 11
+        assert len(scene.effects("CreateExtension")) == 11
+        assert duplicate_effects(scene.journal) == []
+
+
+async def _until_away(scene: Scene, what: str, *, seconds: float) -> None:
+    async def says_so() -> bool:
+        return what in await scene.away() if what else not await scene.away()
+
+    await scene.until_async(says_so, seconds=seconds, what=f"/readyz saying '{what}'")
+
+
 async def test_a_wrong_password_and_a_broker_that_is_not_trusted_are_told_without_any_secret(
     secured: KafkaBroker, authority: Authority, tmp_path: Path
 ) -> None:
