@@ -55,7 +55,7 @@ What values.schema.json can't say well, or not at all. All that is wrong is told
   {{- $place := printf "%s.%s" $path $name -}}
   {{- if kindIs "map" $value -}}
     {{- if ne $place "config.http.tokens" }}{{ include "cordboard.inlineSecrets" (dict "at" $value "path" $place) }}{{ end -}}
-  {{- else if and (has $name (list "app_secret" "ledger_password" "password" "secret_key" "token")) $value -}}
+  {{- else if and (has $name (list "app_secret" "client_secret" "ledger_password" "password" "secret_key" "token")) $value -}}
     {{- printf "%s: a secret may not stand in values; put it into a Secret and name that in files, under %s_file\n" $place (trimPrefix "config." $place) -}}
   {{- else if and (kindIs "string" $value) (regexMatch "://[^/?#]*:[^/?#]*@|[?&]password=" $value) -}}
     {{- printf "%s: an address may not carry a password; for the ledger's name its Secret in files, under ledger_password_file\n" $place -}}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
+
+import trustme
 
 from service.settings import Faults, Settings, load_settings
 from tests.chart.rendering import Pod, Resource, of_kind
@@ -55,4 +58,22 @@ def _files(volume: Mapping[str, Any], maps: Mapping[str, Resource]) -> Iterator[
         yield from made["data"].items() if made is not None else ()
     for source in volume.get("projected", {}).get("sources", ()):
         (held,) = source.values()
-        yield from ((item["path"], FILED) for item in held["items"])
+        yield from ((item["path"], _content(item["path"])) for item in held["items"])
+
+
+def _content(path: str) -> str:
+    """What TLS is spoken with is read at once, and has to be what it should."""
+    name = path.rpartition(".")[2]
+    return pem_files().get(name, FILED)
+
+
+@cache
+def pem_files() -> Mapping[str, str]:
+    """An authority, and a certificate of its with the key, by the settings that name such files."""
+    authority = trustme.CA()
+    client = authority.issue_cert("cordboard.example")
+    return {
+        "ca_file": authority.cert_pem.bytes().decode(),
+        "cert_file": client.cert_chain_pems[0].bytes().decode(),
+        "key_file": client.private_key_pem.bytes().decode(),
+    }

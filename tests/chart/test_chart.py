@@ -75,7 +75,8 @@ def test_service_reads_its_settings_as_the_pods_find_them(helm: Helm, values: Pa
         settings = settings_in(pod, made, root)
         assert settings.ledger == yaml.safe_load(values.read_text())["config"].get("ledger", settings.ledger)
         if pod.owner != "Job":
-            assert {secret for secret in settings.secrets() if secret.startswith(FILED)} == {FILED}
+            secrets = {secret.get_secret_value() for _, secret in settings.secrets()}
+            assert {secret for secret in secrets if secret.startswith(FILED)} == {FILED}
         if pod.owner == "StatefulSet":
             assert settings.kafka.group_instance_id == pod.name
 
