@@ -107,6 +107,8 @@ class KafkaSecuritySettings(Section):
                 raise ValueError(f"{self.protocol} with OAUTHBEARER needs oauth")
         elif self.protocol.startswith("SASL") and (self.username is None or self.password is None):
             raise ValueError(f"{self.protocol} needs username and password (or password_file)")
+        if self.oauth is not None and self.mechanism != "OAUTHBEARER":
+            raise ValueError("oauth is for mechanism: OAUTHBEARER")
         if self.key_file is not None and self.cert_file is None:
             raise ValueError("key_file needs cert_file")
         if self.cert_file is not None:

@@ -129,7 +129,7 @@ class KafkaConnection:
                 return f"the broker refuses {what} (SASL {self.mechanism})"
             case UnsupportedSaslMechanismError():
                 return f"the broker does not offer SASL {self.mechanism} here"
-            case ValueError():
+            case ValueError() if self.mechanism.startswith("SCRAM"):
                 return "whoever answers does not show that it knows the password, as a broker would"
         return None
 

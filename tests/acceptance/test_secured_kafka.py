@@ -38,11 +38,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
-@pytest.fixture
-def secured(authority: Authority, tmp_path: Path) -> Iterator[KafkaBroker]:
-    folder = tmp_path / "kafka"
-    folder.mkdir()
-    with secure_kafka(folder, authority) as running:
+@pytest.fixture(scope="module")
+def secured(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    with secure_kafka(tmp_path_factory.mktemp("kafka"), authority) as running:
         yield running
 
 
@@ -214,6 +212,7 @@ async def test_a_minute_and_a_half_of_ends_with_quiet_times_and_a_password_that_
         await asyncio.to_thread(set_scram_password, secured, NEXT_PASSWORD)
         await watched.hire_for(8 * SHORT_SECONDS)
         longest = await watched.is_routine()
+        await asyncio.to_thread(set_scram_password, secured, PASSWORD)
         assert _lost(scene) >= 20
         assert await scene.stop_worker(worker) == 0
         assert await scene.committed() == len(watched.sent)

@@ -27,13 +27,13 @@ TOOL_SECONDS: Final = 60.0
 _PACKAGE: Final = "org.apache.kafka.common.security"
 
 
-def secure_kafka(folder: Path, authority: Authority, *, properties: Mapping[str, str] | None = None) -> KafkaBroker:
+def secure_kafka(folder: Path, authority: Authority) -> KafkaBroker:
     """A broker with all of `LISTENERS` beside its plain one; start it with `with`."""
     jwks = authority.jwks_file.as_uri()
     return KafkaBroker(
         folder,
         listeners=LISTENERS,
-        properties={**_properties(folder, authority), "sasl.oauthbearer.jwks.endpoint.url": jwks, **(properties or {})},
+        properties={**_properties(folder, authority), "sasl.oauthbearer.jwks.endpoint.url": jwks},
         format_arguments=[
             argument
             for mechanism in MECHANISMS[1:3]

@@ -83,3 +83,8 @@ def test_the_id_of_a_key_may_come_from_a_file_which_then_stands_for_its_quota(lo
     assert load.settings({"accounts": {"acme_cn": by_file}}, KEY).accounts["acme_cn"].group() == group
     faults = load.faults({"accounts": {"acme_cn": by_file | {"secret_id": "AKIDFAKE"}}}, KEY)
     assert faults == {"accounts.acme_cn.secret_id": "give secret_id or secret_id_file, not both"}
+
+
+def test_tokens_that_nobody_would_use_are_a_fault(load: Loader) -> None:
+    security = {"mechanism": "SCRAM-SHA-512", "oauth": {"token_file": load.secret_file("FAKE-token")}}
+    assert load.faults({"kafka": {"security": security}}) == {"kafka.security": "oauth is for mechanism: OAUTHBEARER"}

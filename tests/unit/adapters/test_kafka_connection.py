@@ -17,7 +17,11 @@ from tests.fakes.telemetry import RecordingTelemetry
 
 PASSWORD = "FAKE-password"
 WAY = KafkaConnection(
-    bootstrap_servers="one:1,two:2", protocol="SASL_PLAINTEXT", username="u", password=SecretStr(PASSWORD)
+    bootstrap_servers="one:1,two:2",
+    protocol="SASL_PLAINTEXT",
+    mechanism="SCRAM-SHA-256",
+    username="u",
+    password=SecretStr(PASSWORD),
 )
 FAILED = KafkaConnectionError("no broker")
 
