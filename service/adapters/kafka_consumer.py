@@ -16,6 +16,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from service.adapters.kafka_connection import UNREACHED, KafkaConnection, trouble_of
 from service.adapters.kafka_offsets import Offsets
+from service.adapters.kafka_records import read_any_header_name
 from service.adapters.kafka_stay import Stay
 from service.application.ports import UnavailableError
 from service.application.telemetry import Telemetry
@@ -256,6 +257,7 @@ class KafkaEventSource:
 
     async def _joined(self) -> AIOKafkaConsumer:
         if self._consumer is None:
+            read_any_header_name()
             consumer = AIOKafkaConsumer(
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",

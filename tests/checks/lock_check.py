@@ -42,6 +42,7 @@ LOCKS = (
         ("pyproject.toml", *_EXTRAS, "--group", "dev", "--constraints", "requirements.lock"),
     ),
     Lock(".ci/tools.lock", ("--group", "tools", "--constraints", "tests/requirements.lock")),
+    Lock(".ci/audit.lock", ("--group", "audit", "--constraints", "tests/requirements.lock")),
     Lock(
         "tests/benchmarks/requirements.lock",
         ("pyproject.toml", *_EXTRAS, "--group", "bench", "--constraints", "tests/requirements.lock"),
