@@ -67,6 +67,7 @@ from service.settings_sections import (
     TraceSettings,
     WatchdogSettings,
 )
+from service.vendors.descriptor import Vendor
 from service.vendors.file_secret import FileSecret
 from service.vendors.http_exchange import ExchangeLimits
 from service.vendors.registry import VENDORS
@@ -98,13 +99,19 @@ def _without_password(url: str) -> str:
     return url
 
 
+def _vendor(account: Document) -> Vendor | None:
+    """Whose account it says it is; None for what names no vendor."""
+    name = account.get("vendor")
+    return VENDORS.get(name) if isinstance(name, str) else None
+
+
 def _by_vendor(value: object, _: object) -> Account:
     """Validate an account with the model of its vendor's room."""
     if isinstance(value, Account):
         return value
     if not isinstance(value, dict):
         raise ValueError("must be a mapping of settings")  # noqa: TRY004 - what pydantic turns into a fault
-    vendor = VENDORS.get(str(value.get("vendor")))
+    vendor = _vendor(value)
     if vendor is None:
         raise _fault_at("vendor", f"is needed: one of {', '.join(VENDORS)}")
     return vendor.account_model.model_validate(value)
@@ -384,7 +391,7 @@ def _account(name: str, account: Document) -> Iterator[SettingsFault]:
         yield SettingsFault(_dotted(("accounts", name, "country")), "is no country with a numbering plan (ISO 3166)")
     if isinstance(key := _part(account, "credentials").get("public_key_file"), str):
         yield from _public_key(name, key)
-    vendor = VENDORS.get(str(account.get("vendor")))
+    vendor = _vendor(account)
     calls = [] if vendor is None else [*(call.rpartition(".")[2] for call in vendor.calls), "default"]
     for operation in quotas if vendor is not None and isinstance(quotas, dict) else ():
         if operation not in calls:
@@ -484,7 +491,7 @@ def _known_names(path: tuple[str, ...], document: Document) -> Sequence[str]:
     model: type[BaseModel] | None = Settings
     for depth, part in enumerate(path):
         if path[0] == "accounts" and depth == 1:
-            vendor = VENDORS.get(str(_part(document, "accounts", part).get("vendor")))
+            vendor = _vendor(_part(document, "accounts", part))
             model = None if vendor is None else vendor.account_model
         elif path[0] == "defaults" and depth == 1:
             model = TopicSettings

@@ -32,7 +32,7 @@ from service.vendors.wire_settings import CaFile, FilePath, HttpsUrl, SecretFile
 class Section(BaseModel):
     """One section; exact about its names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class KafkaTokenSettings(Section):
@@ -325,17 +325,23 @@ class BrakeSettings(Section):
         return self
 
 
+LONGEST_DAYS: Final = 36_525
+"""A hundred years."""
+
+
 class RetentionSettings(Section):
     """How long what is over is kept; work that is not finished stays however old it is."""
 
     finished_days: int = Field(
         default=90,
         ge=1,
+        le=LONGEST_DAYS,
         description="finished work and its events, facts nobody waits for, messages that were published",
     )
     identity_days: int = Field(
         default=400,
         ge=1,
+        le=LONGEST_DAYS,
         description="hashes by which an event that was erased is known again; at least `finished_days`, and no less "
         "than the topics keep their records, or none is erased",
     )
@@ -364,8 +370,12 @@ def _is_importable(module: str) -> bool:
 
 
 def _collector(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or parts.query:
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in {"http", "https"} and parts.hostname and "@" not in parts.netloc and not parts.query
+    except ValueError:  # its message repeats the value
+        fits = False
+    if not fits:
         raise ValueError("must be http(s)://host:port, without user, password or query")
     return url.rstrip("/")
 

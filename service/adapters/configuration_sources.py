@@ -5,6 +5,7 @@ No fault repeats a value: a key may have been pasted into the wrong place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,14 @@ import orjson
 import yaml
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource
-from yaml.nodes import MappingNode
+from yaml.nodes import CollectionNode, MappingNode, Node
 
 Document = dict[str, Any]
 
 PREFIX: Final = "CORDBOARD_"
 DELIMITER: Final = "__"
 MAX_FILE_BYTES: Final = 1024 * 1024
+MOST_VALUES: Final = 10_000
 MERGE: Final = "tag:yaml.org,2002:merge"
 NOT_SETTINGS: Final = ("CORDBOARD_CONFIG", "CORDBOARD_FAILPOINT", "CORDBOARD_SERVICE_", "CORDBOARD_PORT")
 """Names that are no settings: the command line's own, a test's failpoints, and what Kubernetes tells pods of a Service
@@ -46,7 +48,12 @@ class _RefusedError(Exception):
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses what YAML would swallow: a key given twice, a key that is no text."""
+    """Refuses what YAML would swallow: a key given twice, a key that is no text, aliases without end."""
+
+    def construct_document(self, node: Node) -> Any:
+        if _written_out(node, {}) > MOST_VALUES:
+            raise _RefusedError(f"stands for more than {MOST_VALUES} values once its aliases are written out")
+        return super().construct_document(node)
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - the base class's
         seen: set[str] = set()
@@ -61,6 +68,16 @@ class _StrictLoader(yaml.SafeLoader):
                 raise _RefusedError(f"{where}: a key is given twice")
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _written_out(node: Node, known: dict[int, float]) -> float:
+    """How many values a node stands for, its aliases included; infinitely many if it holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # while it is being counted
+        inside = node.value if isinstance(node, CollectionNode) else ()
+        parts = (part for item in inside for part in (item if isinstance(item, tuple) else (item,)))
+        known[id(node)] = 1 + sum(_written_out(part, known) for part in parts)
+    return known[id(node)]
 
 
 def read_yaml(path: Path) -> Document | SettingsFault:
@@ -89,7 +106,7 @@ def _parsed(path: Path) -> Document:
         mark = error.problem_mark
         where = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
         raise _RefusedError(f"is not readable as YAML{where}") from None
-    except (yaml.YAMLError, RecursionError, ValueError):
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, TypeError):  # nonsense under a tag
         raise _RefusedError("is not readable as YAML") from None
     if document is not None and not isinstance(document, dict):
         raise _RefusedError("must hold a mapping of settings")

@@ -59,9 +59,9 @@ class SealedCredentials:
 
 def read_public_key(path: str) -> PublicKey:
     """The public key of a PEM or JWK file. Raises ValueError, with a message that shows nothing of the file."""
-    if not Path(path).is_file():
-        raise ValueError("no such file")
     try:
+        if not Path(path).is_file():
+            raise ValueError("no such file")
         if Path(path).stat().st_mode & stat.S_IWOTH:  # who may put a key of theirs here reads every password
             raise ValueError("the file can be written by everybody: take others' rights away (chmod o-w)")
         with Path(path).open("rb") as file:

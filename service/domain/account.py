@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import ClassVar, Literal, Self
@@ -87,8 +88,8 @@ class Account(BaseModel):
     @field_validator("quotas")
     @classmethod
     def _quotas_are_positive(cls, quotas: Mapping[str, float]) -> Mapping[str, float]:
-        if any(rate <= 0 for rate in quotas.values()):
-            raise ValueError("a quota must be above 0 requests/s")
+        if not all(0 < rate < math.inf for rate in quotas.values()):
+            raise ValueError("a quota must be above 0 requests/s, and finite")
         return quotas
 
     @field_validator("time_zone")

@@ -43,8 +43,15 @@ def events_in(content: bytes) -> list[bytes]:
             raise NotEventsError("expected CloudEvents as a JSON array, as JSON lines, or a single one") from None
         return lines
     if isinstance(document, list):
-        return [orjson.dumps(item) for item in document]
+        return [_written(item) for item in document]
     return [content]
+
+
+def _written(item: object) -> bytes:
+    try:
+        return orjson.dumps(item)
+    except orjson.JSONEncodeError:  # it is read deeper than it is written
+        raise NotEventsError("an event in the array is nested too deep") from None
 
 
 class Previewer:
@@ -103,10 +110,11 @@ def _reservation(planned: Blueprint, identity: str) -> Binding:
 def _topic(value: bytes) -> str:
     """The topic that events of its type come from, for its defaults."""
     try:
-        event_type = str(orjson.loads(value).get("type"))
+        event_type = orjson.loads(value).get("type")
     except (orjson.JSONDecodeError, AttributeError):
-        event_type = ""
-    return INBOUND_TOPIC.get(event_type.partition(".")[0], INBOUND_TOPIC["hr"])
+        event_type = None
+    about = event_type.partition(".")[0] if isinstance(event_type, str) else ""
+    return INBOUND_TOPIC.get(about, INBOUND_TOPIC["hr"])
 
 
 def _told(planned: Planned, identity: str) -> Preview:

@@ -131,14 +131,18 @@ def _document(response: HTTPResponse) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ServerError(ExitCode.FAILED, f"what answers is no Cordboard (HTTP {response.status}, not JSON)")
     if response.status not in {200, 202}:
-        detail = "; ".join([document.get("detail") or f"HTTP {response.status}", *_faults(document)])
-        raise ServerError(ENDS.get(response.status, ExitCode.FAILED), str(detail))
+        said = document.get("detail")
+        detail = said if isinstance(said, str) and said else f"HTTP {response.status}"
+        raise ServerError(ENDS.get(response.status, ExitCode.FAILED), "; ".join([detail, *_faults(document)]))
     return document
 
 
 def _faults(document: Mapping[str, Any]) -> list[str]:
-    """What a problem says of single fields."""
-    return [f"{fault['field'] or 'body'}: {fault['message']}" for fault in document.get("errors") or ()]
+    """What a problem says of single fields; another server's may say it in another form."""
+    errors = document.get("errors")
+    faults = [fault for fault in errors if isinstance(fault, dict)] if isinstance(errors, list) else []
+    told = [(fault.get("field") or "body", fault.get("message")) for fault in faults]
+    return [f"{field}: {message}" for field, message in told if isinstance(field, str) and isinstance(message, str)]
 
 
 def list_page(server: Server, kind: str, filters: Sequence[tuple[str, str]], output: Output) -> ExitCode:

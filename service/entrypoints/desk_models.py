@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
+from contracts.fields import MAX_INT64
 from contracts.outbound import ErrorClass, WhoActs
 from service.domain.command import Lane
 from service.domain.dead_letter import LetterState
@@ -49,7 +50,7 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
+Whole = Annotated[int, Field(ge=0, le=MAX_INT64), BeforeValidator(_whole)]
 
 
 FILTERS: Final = ("account", "operation", "subject", "error_class", "code", "since", "until")

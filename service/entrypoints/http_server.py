@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
 from typing import Final, cast
 
 from aiohttp import web
+from aiohttp.http_parser import RawRequestMessage
+from multidict import CIMultiDictProxy
 
 from service.entrypoints.answers import SECURITY_HEADERS
 from service.entrypoints.problems import problem
@@ -39,6 +41,22 @@ class _Exchange(web.RequestHandler):
         return answer
 
 
+def _expecting_nothing_else(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """Ignore expectations beside 100-continue, as RFC 9110 (10.1.1) allows.
+
+    aiohttp would refuse them before any middleware, repeating the header, and fail where it is no text.
+    """
+
+    def made(message: RawRequestMessage, *rest: object) -> web.BaseRequest:
+        if message.headers.get("Expect", "100-continue").lower() != "100-continue":
+            headers = message.headers.copy()
+            headers.popall("Expect")
+            message = message._replace(headers=CIMultiDictProxy(headers))
+        return make(message, *rest)
+
+    return made
+
+
 @asynccontextmanager
 async def listening(app: web.Application, *, host: str, port: int) -> AsyncIterator[int]:
     """Serve the application; the port it listens on. Raises OSError when it can't listen there."""
@@ -47,6 +65,7 @@ async def listening(app: web.Application, *, host: str, port: int) -> AsyncItera
     try:
         loop = asyncio.get_running_loop()
         connections = cast("web.Server", runner.server)  # there is one once it is set up
+        connections.request_factory = _expecting_nothing_else(connections.request_factory)
         exchange = partial(_Exchange, connections, loop=loop, access_log=None)  # type: ignore[arg-type]  # None: no log
         server = await loop.create_server(exchange, host, port)
         try:

@@ -13,6 +13,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from contracts.fields import MAX_INT64
 from service.entrypoints.api_models import FieldError
 from service.entrypoints.problems import ProblemError
 from service.entrypoints.routing import route_of
@@ -49,7 +50,13 @@ def _refuse_other_types(request: web.Request) -> None:
 def _refuse_what_json_leaves_open(content: bytes) -> None:
     """Raise ProblemError for what is no JSON, and for what two readers could read in two ways."""
     try:
-        json.loads(content.decode(), object_pairs_hook=_once_each, parse_float=_finite, parse_constant=_no_constant)
+        json.loads(
+            content.decode(),
+            object_pairs_hook=_once_each,
+            parse_int=_in_64_bits,
+            parse_float=_finite,
+            parse_constant=_no_constant,
+        )
     except RecursionError:
         raise _bad("the body is nested too deep") from None
     except ValueError:
@@ -60,6 +67,13 @@ def _once_each(members: list[tuple[str, Any]]) -> Mapping[str, Any]:
     read = dict(members)
     if len(read) != len(members):
         raise ValueError("a member twice")
+    return read
+
+
+def _in_64_bits(digits: str) -> int:
+    read = int(digits)
+    if abs(read) > MAX_INT64:
+        raise ValueError("too large")
     return read
 
 

@@ -56,7 +56,11 @@ BaseUrl = Annotated[str, AfterValidator(_checked_base_url)]
 
 
 def _there(path: str) -> str:
-    if not Path(path).is_file():
+    try:
+        found = Path(path).is_file()
+    except OSError:  # a name that is too long, a folder that is closed to us
+        found = False
+    if not found:
         raise ValueError("no such file")
     return path
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -135,6 +136,28 @@ async def test_something_else_that_answers_ends_with_1() -> None:
         result = await run("list", "--url", str(server.make_url("")))
     assert result.exit_code == 1
     assert "is no Cordboard" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ({"detail": ["no"], "errors": "none"}, "HTTP 422"),
+        (
+            {"detail": "wrong", "errors": [{"field": 1}, "x", {"field": "", "message": "is too long"}]},
+            "wrong; body: is too",
+        ),
+    ],
+)
+async def test_a_problem_in_another_form_is_told_as_far_as_it_can_be(document: dict[str, Any], told: str) -> None:
+    async def refuse(_: web.Request) -> web.Response:
+        return web.json_response(document, status=422)
+
+    other = web.Application()
+    other.router.add_get("/{tail:.*}", refuse)
+    async with TestServer(other) as server:
+        result = await run("list", "--url", str(server.make_url("")))
+    assert result.exit_code == 2
+    assert told in result.stderr
 
 
 @pytest.mark.parametrize("wrong", ["127.0.0.1:8080", "ftp://x", "http://x:notaport", "http://"])

@@ -278,3 +278,20 @@ async def test_a_request_that_cant_be_read_is_not_repeated(
     assert "FAKE" not in answer
     assert "a request came to nothing" in caplog.text
     assert "FAKE" not in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/livez", "/nowhere"])
+@pytest.mark.parametrize("expected", [b"100-continue", b"FAKE", b"\x80FAKE"])
+async def test_what_a_client_expects_is_answered_as_if_it_did_not(
+    telemetry: MeteredTelemetry, path: str, expected: bytes
+) -> None:
+    app = build_app(FakeProcess(FakeLedger()), telemetry, TOKENS)
+    async with listening(app, host="127.0.0.1", port=0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: ".encode()
+        writer.write(head + expected + b"\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    assert b"HTTP/1.1 200 OK" in answer or b"HTTP/1.1 401 Unauthorized" in answer
+    assert b"FAKE" not in answer

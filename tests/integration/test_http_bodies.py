@@ -120,6 +120,7 @@ async def test_a_compressed_body_is_refused(client: Client) -> None:
         b'{"reason": "x", "labels": {"canary": -Infinity}}',
         b'{"reason": "x", "labels": {"canary": 1e999}}',
         b'{"reason": "x", "labels": {"canary": ' + b"9" * 5000 + b"}}",
+        b'{"reason": "x", "labels": {"canary": 9223372036854775808}}',
         b'{"reason": "canary\xff"}',
         b'{"reason": "canary\\ud800"}',
         b"\xef\xbb\xbf{}",

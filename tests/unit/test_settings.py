@@ -484,3 +484,69 @@ def test_traces_without_their_extra_are_a_fault(load: Loader, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
     faults = load.faults({"traces": {"otlp_endpoint": "http://127.0.0.1:4318"}})
     assert "cordboard[traces]" in faults["traces.otlp_endpoint"]
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_aliases_that_stand_for_too_much_are_refused_before_they_are_written_out(load: Loader, *, merged: bool) -> None:
+    lines = ["a0: &a0 {x: 1}"]
+    for level in range(1, 12):
+        above = [f"*a{level - 1}"] * 12
+        members = f"<<: [{', '.join(above)}]" if merged else ", ".join(f"k{n}: {a}" for n, a in enumerate(above))
+        lines.append(f"a{level}: &a{level} {{{members}}}")
+    (message,) = load.faults("\n".join(lines)).values()
+    assert message == "stands for more than 10000 values once its aliases are written out"
+
+
+def test_an_alias_that_holds_itself_is_refused(load: Loader) -> None:
+    (message,) = load.faults("defaults: &again {hr.events: *again}").values()
+    assert message.startswith("stands for more than")
+
+
+@pytest.mark.parametrize("value", ["!!timestamp soon", "!!int ''", "!!float ''", "!!bool perhaps", "!!python/none x"])
+def test_nonsense_under_a_tag_is_one_fault(load: Loader, value: str) -> None:
+    (message,) = load.faults(f"ledger: {value}").values()
+    assert message.startswith("is not readable as YAML")
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "value"),
+    [
+        ("quarantine", "longest_probe_seconds", math.inf),
+        ("timing", "read_lag_seconds", math.nan),
+        ("retention", "identity_days", 10**400),
+    ],
+)
+def test_no_figure_is_beyond_all_bounds(load: Loader, section: str, setting: str, value: float) -> None:
+    assert list(load.faults({section: {setting: value}})) == [f"{section}.{setting}"]
+
+
+def test_a_file_nested_without_end_is_one_fault(load: Loader) -> None:
+    (message,) = load.faults("ledger: " + "[" * 5_000).values()
+    assert message.startswith("is not readable as YAML")
+
+
+def test_a_vendor_nested_without_end_is_no_vendor(load: Loader) -> None:
+    nested = '{"vendor": ' + "[" * 1_000 + "]" * 1_000 + "}"
+    faults = load.faults({}, {"CORDBOARD_ACCOUNTS__ACME_CN": nested})
+    assert faults == {"accounts.acme_cn.vendor": "is needed: one of tencent_ccc, huawei_aicc"}
+
+
+def test_a_path_that_no_file_can_have_is_no_such_file(load: Loader) -> None:
+    sealed = {"mode": "sealed", "public_key_file": "a" * 5_000}
+    account = {**TENCENT, "credentials": sealed}
+    faults = load.faults({"kafka": {"security": {"ca_file": "a" * 5_000}}, "accounts": {"acme_cn": account}}, KEY)
+    assert faults == {
+        "kafka.security.ca_file": "no such file",
+        "accounts.acme_cn.credentials.public_key_file": "the file can't be read",
+    }
+
+
+def test_a_collectors_address_that_cannot_be_split_is_not_repeated(load: Loader) -> None:
+    faults = load.faults({"traces": {"otlp_endpoint": f"http://user:{CANARY}@h\u2100st"}})
+    assert faults == {"traces.otlp_endpoint": "must be http(s)://host:port, without user, password or query"}
+
+
+@pytest.mark.parametrize("rate", [math.nan, math.inf, 0, -1])
+def test_a_quota_is_a_rate_that_can_be_kept(load: Loader, rate: float) -> None:
+    document = {"accounts": {"acme_cn": {**TENCENT, "quotas": {"default": rate}}}}
+    assert load.faults(document, KEY)["accounts.acme_cn.quotas"] == "a quota must be above 0 requests/s, and finite"

@@ -7,11 +7,12 @@ secret and gives `AccessToken`, its lifetime in `Expires`, a text of seconds; at
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from service.application.ports import Clock
 from service.domain.outcome import ErrorClass, Failure
@@ -22,6 +23,14 @@ from service.vendors.huawei_aicc.account import HuaweiAiccAccount
 TOKEN_PATH = "/apigovernance/api/oauth/tokenByAkSk"  # noqa: S105 - a path
 RENEW_AT = 0.8  # of the lifetime
 RENEW_BEFORE = 60.0  # seconds
+_TOKEN = re.compile("[!-~]{1,4096}")
+
+
+def _fit_for_a_header(token: SecretStr) -> SecretStr:
+    """It goes out as it came, in a header: nothing else may follow from what a vendor, or an impostor, writes there."""
+    if not _TOKEN.fullmatch(token.get_secret_value()):
+        raise ValueError("should be printable ASCII without spaces")
+    return token
 
 
 class TokenReply(BaseModel):
@@ -29,8 +38,10 @@ class TokenReply(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    access_token: SecretStr = Field(alias="AccessToken", min_length=1)
-    seconds: int | None = Field(default=None, validation_alias=AliasChoices("Expires", "expiresIn"))
+    access_token: Annotated[SecretStr, AfterValidator(_fit_for_a_header)] = Field(alias="AccessToken")
+    seconds: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, validation_alias=AliasChoices("Expires", "expiresIn")
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +141,7 @@ def _verdict(reply: HttpReply | Failure, *, asked_at: float, asked: int) -> Acce
 
 def _times(answer: TokenReply, *, asked_at: float, asked: int) -> AccessToken:
     """Never longer than asked; counted from before the request; without a lifetime given, the one asked."""
-    lifetime = min(float(asked), float(answer.seconds if answer.seconds is not None else asked))
+    lifetime = float(asked if answer.seconds is None else min(asked, answer.seconds))
     early = min(RENEW_AT * lifetime, max(lifetime - RENEW_BEFORE, lifetime / 2))
     return AccessToken(secret=answer.access_token, renew_at=asked_at + early, ends_at=asked_at + lifetime)
 

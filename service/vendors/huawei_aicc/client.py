@@ -99,8 +99,9 @@ def read_verdict(reply: HttpReply, model: type[HuaweiReply]) -> Reply:
     body = _body_of(reply.body)
     if isinstance(body, Failure):
         return body
-    if str(body.get("returnCode")) != SUCCESS:
-        return failure_for_return_code(body.get("returnCode"))
+    return_code = body.get("returnCode")
+    if not isinstance(return_code, str | int) or str(return_code) != SUCCESS:
+        return failure_for_return_code(return_code)
     try:
         fields = model.model_validate(body).fields()
     except ValidationError:

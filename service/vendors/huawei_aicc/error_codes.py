@@ -48,8 +48,8 @@ def failure_for_return_code(return_code: object) -> Failure:
 
     The code is kept only if it looks like one, for it is published.
     """
-    text = str(return_code)
-    readable = return_code is not None and _CODE.fullmatch(text)
+    text = str(return_code) if isinstance(return_code, str | int) else ""  # anything else may be nested without end
+    readable = _CODE.fullmatch(text)
     return Failure(
         error_class=ErrorClass.AMBIGUOUS,
         code=f"returnCode:{text}" if readable else "UnreadableCode",

@@ -198,3 +198,26 @@ async def test_repr_shows_no_secret() -> None:
     token = await held.current()
     shown = repr(held) + repr(token)
     assert not [value for value in ("FAKE-token-1", FAKE_APP_KEY, FAKE_APP_SECRET) if value in shown]
+
+
+@pytest.mark.parametrize(
+    "token", ["", "FAKE token", "FAKE\r\nX-Injected: 1", "FAKE\x00", "FÄKE", "F" * 4097, None, ["FAKE"]]
+)
+async def test_what_would_not_fit_into_a_header_is_no_token(token: object) -> None:
+    exchange = ScriptedExchange(lambda _: json_reply({"AccessToken": token, "Expires": "600"}))
+    failure = await tokens(exchange, SetClock()).current()
+    assert isinstance(failure, Failure)
+    assert failure.code == "TokenUnreadable"
+
+
+async def test_a_lifetime_beyond_all_bounds_is_the_one_that_was_asked_for() -> None:
+    exchange = ScriptedExchange(tokens_in_turn("9" * 400))
+    token = await tokens(exchange, SetClock(now=0.0), token_seconds=600).current()
+    assert isinstance(token, AccessToken)
+    assert token.ends_at == 600
+
+
+async def test_a_token_that_has_ended_already_is_none() -> None:
+    failure = await tokens(ScriptedExchange(tokens_in_turn("0")), SetClock()).current()
+    assert isinstance(failure, Failure)
+    assert failure.code == "TokenUnreadable"

@@ -125,6 +125,7 @@ def test_return_code_zero_is_success_as_text_or_number(zero: object) -> None:
         (b"<html>", "NotJson"),
         (b'["0"]', "NoReturnCode"),
         (b'{"returnCode": "0"}', "UnexpectedReply"),
+        (b'{"returnCode": ' + b"[" * 1000 + b"]" * 1000 + b"}", "UnreadableCode"),
     ],
 )
 def test_other_200s_are_unclear(body: bytes, code: str) -> None:
