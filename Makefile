@@ -23,7 +23,7 @@ PYTEST := $(BIN)/python -m pytest
 KAFKA := .cache/kafka
 BENCH_JAVA := .cache/bench-java
 IMAGE_BASE := .cache/image/base.tar
-PIP_AUDIT := pip-audit==2.10.1
+AUDIT := .cache/audit
 # helm itself, and the operator whose resources the chart makes; go holds both to its public log of checksums
 HELM := .cache/helm
 HELM_VERSION := 3.22.0
@@ -80,13 +80,13 @@ postgres: install postgres-server ## a real PostgreSQL in the foreground, until 
 # --- tiers: each contains the one before it -----------------------------------------------------------------------
 
 .PHONY: check
-check: check-format check-lint check-types check-imports check-contracts check-locks check-secrets check-unit ## without servers, within 2 minutes: format, lint, types, import contracts, drift, locks, secrets, unit tests
+check: check-format check-lint check-types check-imports check-contracts check-locks check-secrets check-sbom check-unit ## without servers, within 2 minutes: format, lint, types, import contracts, drift, locks, secrets, licences, unit tests
 	@printf '\nmake check: all green\n'
 
 .PHONY: test
 test: check kafka-jars postgres-server prometheus-server helm-cli openssl ## check, then conformance, simulation, integration, chart and acceptance on real servers, within 15 minutes
 	$(call step,whatever needs no machine for itself,\
-		$(call tests,$(UNHURRIED) tests/simulation tests/integration tests/conformance tests/chart -m "not long" $(BESIDE)))
+		$(call tests,$(UNHURRIED) tests/simulation tests/integration tests/conformance tests/chart tests/fuzz -m "not long" $(BESIDE)))
 	$(call step,acceptance tests that watch the clock one by one,\
 		$(call tests,tests/acceptance $(UNHURRIED:%=--ignore=%) -m "not long"))
 	@printf '\nmake test: all green\n'
@@ -107,7 +107,7 @@ bench: $(VENV)/.bench kafka-jars bench-jars postgres-server ## Cordboard beside 
 
 # --- the steps of `make check`, each also by itself ---------------------------------------------------------------
 
-.PHONY: check-format check-lint check-types check-imports check-contracts check-locks check-secrets check-unit
+.PHONY: check-format check-lint check-types check-imports check-contracts check-locks check-secrets check-sbom check-unit
 check-format: install
 	$(call step,format: ruff format,$(BIN)/ruff format --check .)
 check-lint: install
@@ -122,6 +122,8 @@ check-locks: install
 	$(call step,locks: in step with pyproject.toml and hashed,$(BIN)/python -m tests.checks.lock_check)
 check-secrets: install
 	$(call step,secrets: none in any file,$(BIN)/python -m tests.checks.secret_scan)
+check-sbom: install
+	$(call step,bill of materials: every package with its hash and a licence that may be shipped,$(BIN)/python -m tests.checks.sbom)
 check-unit: install
 	$(call step,unit and schema and chart and Dockerfile tests,$(call tests,tests/unit tests/schemas tests/chart tests/image -q -m "not prometheus and not image and not helm" $(BESIDE)))
 
@@ -131,15 +133,23 @@ check-unit: install
 lock: $(VENV)/.tools ## write the lock files anew; ARGS=--upgrade takes newer versions
 	$(BIN)/python -m tests.checks.lock_check --write $(ARGS)
 
+.PHONY: sbom
+sbom: install ## write the bill of materials of what is shipped: build/cordboard.cdx.json
+	@$(BIN)/python -m tests.checks.sbom --write build/cordboard.cdx.json
+
 .PHONY: audit
-audit: ## look the pinned packages up in the advisory database; fails when it cannot be reached
-	@.ci/need venv
-	@test -x .cache/audit/bin/pip-audit || { $(PYTHON) -m venv .cache/audit && .cache/audit/bin/pip install --quiet '$(PIP_AUDIT)'; }
-	@for lock in requirements.lock tests/requirements.lock .ci/tools.lock; do \
+audit: $(AUDIT)/.complete ## look the pinned packages up in the advisory database; fails when it cannot be reached
+	@for lock in requirements.lock tests/requirements.lock .ci/tools.lock .ci/audit.lock; do \
 		printf '\n== advisories for %s\n' "$$lock"; \
-		.cache/audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement "$$lock" \
+		$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes --requirement "$$lock" \
 			|| { echo "audit: $$lock has findings, or the advisory service did not answer: nothing was shown to be safe" >&2; exit 1; }; \
 	done
+
+$(AUDIT)/.complete: .ci/audit.lock
+	@.ci/need venv
+	$(PYTHON) -m venv --clear $(AUDIT)
+	$(AUDIT)/bin/pip install --quiet --require-hashes --requirement .ci/audit.lock
+	@touch $@
 
 # The venv is made once and only ever added to: others may be using it. `make clean` removes it.
 $(BIN)/pip:
