@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from contracts.fields import Label
+
+MaybeLabel = Annotated[Label | None, BeforeValidator(lambda value: None if value == "" else value)]
+"""A line of an answer that is passed on: up to 256 characters, no control characters. Empty says as much as absent."""
 
 
 class WireRequest(BaseModel):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
+from contracts.fields import Id64
 from service.application.ports import PresentRead
 from service.domain.outcome import Call, Json, Move, Outcome, Result, Seen, Succeeded, WhenUnclear
 from service.domain.wanted import NumberApplicationWanted
@@ -48,7 +49,7 @@ class CreateOwnNumberApplyRequest(TencentRequest):
 class CreateOwnNumberApplyReply(TencentReply):
     """The approval form's number."""
 
-    apply_id: int
+    apply_id: Id64
 
 
 class CreateOwnNumberApply:

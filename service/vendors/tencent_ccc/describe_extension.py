@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from service.application.ports import Credentials, PresentRead
 from service.domain.outcome import Call, ErrorClass, Failure, Json, Move, Outcome, Result, Seen, Succeeded, WhenUnclear
 from service.domain.wanted import RegistrationWanted
 from service.vendors.tencent_ccc.account import TencentCccAccount
 from service.vendors.tencent_ccc.wire import TencentReply, TencentRequest
+from service.vendors.wire_models import MaybeLabel
 
 NAME = "tencent_ccc.DescribeExtension"
 
@@ -26,10 +27,10 @@ class DescribeExtensionReply(TencentReply):
     """`outbound_proxy` is `host:port`; the password comes in clear and is masked from here on."""
 
     extension_id: str
-    extension_domain: str | None = None
-    password: SecretStr | None = None
-    outbound_proxy: str | None = None
-    transport: str | None = None
+    extension_domain: MaybeLabel = None
+    password: SecretStr | None = Field(default=None, max_length=1024)
+    outbound_proxy: MaybeLabel = None
+    transport: MaybeLabel = None
 
 
 class DescribeExtension:

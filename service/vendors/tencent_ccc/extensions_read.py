@@ -11,6 +11,7 @@ from service.domain.wanted import ExtensionWanted
 from service.vendors.tencent_ccc.account import TencentCccAccount
 from service.vendors.tencent_ccc.listing import INCOMPLETE, Page, read_listing
 from service.vendors.tencent_ccc.wire import TencentReply, TencentRequest
+from service.vendors.wire_models import MaybeLabel
 
 NAME = "tencent_ccc.DescribeExtensions"
 MAX_IDS = 20
@@ -31,7 +32,7 @@ class ExtensionInfo(TencentReply):
     """One row. `skill_group_id` is one string of ids joined by commas; `relation` is mostly an e-mail."""
 
     extension_id: str
-    full_extension_id: str | None = None
+    full_extension_id: MaybeLabel = None
     extension_name: str | None = None
     skill_group_id: str | None = None
     relation: str | None = None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from service.application.ports import Send
 from service.domain.account import Account
@@ -35,7 +38,7 @@ class NumberInfo(TencentReply):
     """One row; `number` comes as `0086` and the national shape."""
 
     number: str
-    state: int | None = None
+    state: Annotated[int, Field(ge=0, le=9999)] | None = None
 
 
 class DescribeNumbersReply(TencentReply):

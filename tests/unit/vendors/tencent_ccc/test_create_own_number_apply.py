@@ -1,9 +1,10 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from service.domain.outcome import Call, ErrorClass, Failure, Result, Seen, Succeeded
-from service.vendors.tencent_ccc.create_own_number_apply import NAME, CreateOwnNumberApply
+from service.vendors.tencent_ccc.create_own_number_apply import NAME, CreateOwnNumberApply, CreateOwnNumberApplyReply
 from service.vendors.tencent_ccc.numbers_read import NumbersRead
 from tests.unit.vendors.doubles import tencent_account
 
@@ -79,3 +80,9 @@ async def test_apply_id_goes_on_as_text() -> None:
     call = applied(operation().decide(WANTED, Seen(None), ours=False))
     outcome = await operation().judge(WANTED, {"ApplyId": 2**60 + 1}, call)
     assert outcome == Succeeded(result=Result.DONE, facts={"number": NUMBER, "apply_id": str(2**60 + 1)})
+
+
+@pytest.mark.parametrize("apply_id", [-1, 2**63, "9" * 400])
+def test_apply_id_that_no_message_could_carry_is_no_answer(apply_id: object) -> None:
+    with pytest.raises(ValidationError):
+        CreateOwnNumberApplyReply.model_validate({"ApplyId": apply_id})

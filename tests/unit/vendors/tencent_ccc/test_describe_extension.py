@@ -1,6 +1,7 @@
 from typing import Any
 
-from pydantic import SecretStr
+import pytest
+from pydantic import SecretStr, ValidationError
 
 from service.adapters.credentials_none import NoCredentials
 from service.domain.outcome import Call, ErrorClass, Failure, Result, Succeeded
@@ -73,3 +74,16 @@ async def test_answer_for_another_extension_is_not_used() -> None:
     assert isinstance(outcome, Failure)
     assert outcome.error_class is ErrorClass.AMBIGUOUS
     assert credentials.given == []
+
+
+async def test_what_the_vendor_leaves_empty_is_not_known() -> None:
+    empty = answer(ExtensionDomain="", OutboundProxy="", Transport="")
+    outcome = await DescribeExtension(tencent_account(), NoCredentials()).judge(WANTED, empty, CALL)
+    assert isinstance(outcome, Succeeded)
+    assert outcome.facts == {"extension": "1001", "credential": "none"}
+
+
+@pytest.mark.parametrize("changes", [{"Transport": "a\x00b"}, {"OutboundProxy": "p" * 257}, {"Password": "p" * 1025}])
+def test_what_could_not_be_passed_on_is_no_answer(changes: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        answer(**changes)
