@@ -118,6 +118,7 @@ texts: Final = st.one_of(st.sampled_from(HOSTILE_TEXTS), st.text(max_size=40), s
 """Lone surrogates included."""
 scalars: Final = st.one_of(
     st.none(),
+    st.just(""),
     st.booleans(),
     st.integers(-3, 300),
     st.sampled_from((2**31, 2**53 + 1, 2**63 - 1, 2**63, -(2**63) - 1, 10**30)),

@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 
 from service.adapters.credentials_none import NoCredentials
 from service.application.ports import VendorClient, VendorOperation
-from service.domain.outcome import Answer, Call, Failure, Seen
+from service.domain.command import Command, CommandState, Plan
+from service.domain.draft import Draft
+from service.domain.ledger_state import Known
+from service.domain.outcome import Answer, Call, Failure, Outcome, Result, Seen, Succeeded
+from service.domain.settling import Settling, SettlingPolicy, settle
 from service.vendors.descriptor import Vendor
 from service.vendors.http_exchange import ExchangeLimits, HttpReply, telling_before_writing
 from service.vendors.huawei_aicc import client as huawei
@@ -22,6 +26,7 @@ from service.vendors.huawei_aicc.vendor import VENDOR as HUAWEI
 from service.vendors.tencent_ccc import client as tencent
 from service.vendors.tencent_ccc.vendor import REPLIES as TENCENT_REPLIES
 from service.vendors.tencent_ccc.vendor import VENDOR as TENCENT
+from tests.builders import CREATE, NOW, make_command, make_plan
 from tests.fuzz.material import CANARY, Document, bent, documents, mangled, spelled, texts
 from tests.fuzz.trial import Parser, Told
 from tests.unit.vendors.doubles import SetClock, huawei_account, tencent_account
@@ -145,8 +150,53 @@ class _Vendor:
             outcome = await one.judge(wanted, found.body, Call(operation=operation, account="a", body={}))
             others = {name: value for name, value in found.body.items() if name != "Password"}
             assert PASSWORD not in repr(outcome) or PASSWORD in repr(others), "a password got out"
-            shown += repr(outcome) if isinstance(outcome, Failure) else ""
+            shown += _settled(one, outcome)
         return shown
+
+
+STEPS: Final = {
+    "tencent_ccc.CreateExtension": "extension",
+    "tencent_ccc.DescribeExtension": "registration",
+    "tencent_ccc.CreateOwnNumberApply": "application",
+    "tencent_ccc.DescribeNumbers": "approval",
+    "tencent_ccc.BindNumberCallInInterface": "call_in",
+    "huawei_aicc.createCalledRoute": "route",
+}
+
+
+def _settled(one: VendorOperation, outcome: Outcome) -> str:
+    """Settle what was judged, up to the end of its plan: what follows from it can be stored and told."""
+    plan = make_plan()
+    step, name, before = STEPS[one.name], one.name, list[Command]()
+    if step == "registration":
+        before = [_command(plan, 0, "extension", CREATE, state=CommandState.SUCCEEDED, ended_at=NOW)]
+    if step == "application" and isinstance(outcome, Succeeded):
+        before = [_command(plan, 0, step, name, state=CommandState.SUCCEEDED, ended_at=NOW, facts=outcome.facts)]
+        step, name, outcome = "approval", "tencent_ccc.DescribeNumbers", Succeeded(result=Result.DONE, facts={})
+    sent = _command(plan, len(before), step, name, state=CommandState.IN_FLIGHT, first_at=NOW)
+    draft = Draft(Known(plans={plan.id: plan}, commands=(*before, sent)), NOW + 1)
+    settling = Settling(
+        command=sent,
+        outcome=outcome,
+        writes=one.writes,
+        sent=True,
+        created=False,
+        chance=0.5,
+        policy=SettlingPolicy(),
+        when_unclear=one.when_unclear,
+        claimed_at=NOW,
+    )
+    settle(draft, settling)
+    changes = draft.changes()
+    for command in changes.commands:
+        orjson.dumps(command.facts)
+    told = b"".join(message.value or b"" for message in changes.outbox)
+    assert PASSWORD.encode() not in told
+    return repr(outcome) if isinstance(outcome, Failure) else ""
+
+
+def _command(plan: Plan, number: int, step: str, operation: str, **fields: Any) -> Command:
+    return make_command(plan, number, step=step, operation=operation, wanted=WANTED[operation], attempts=1, **fields)
 
 
 @contextmanager
