@@ -19,7 +19,7 @@ from aiokafka import conn
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.conn import OAuthAuthenticator
 from aiokafka.errors import KafkaError, SaslAuthenticationFailed
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 ASK_SECONDS: Final = 10.0
 MAX_REPLY_BYTES: Final = 256 * 1024
@@ -75,7 +75,16 @@ class _TokenReply(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     access_token: SecretStr = Field(min_length=1)
-    expires_in: float = Field(default=0.0, ge=0)
+    expires_in: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+    @field_validator("access_token")
+    @classmethod
+    def _fits_into_a_message(cls, token: SecretStr) -> SecretStr:
+        """SASL's message ends its parts with control characters (RFC 7628, 3.1): a token holds none of them."""
+        text = token.get_secret_value()
+        if not (text.isascii() and text.isprintable()):
+            raise ValueError("should be printable ASCII")
+        return token
 
 
 async def _whole(answer: aiohttp.ClientResponse) -> bytes:

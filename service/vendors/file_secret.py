@@ -73,4 +73,6 @@ def _read(path: Path) -> str:
         raise ValueError("the file can't be read as text") from None
     if not secret or len(content) > MAX_SECRET_BYTES:
         raise ValueError(f"the file must hold 1 to {MAX_SECRET_BYTES} bytes")
+    if any(sign < " " for sign in secret):  # a second line would break the header that it goes into
+        raise ValueError("the file must hold one line of text")
     return secret

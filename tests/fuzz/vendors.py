@@ -11,12 +11,14 @@ import aiohttp
 import orjson
 from hypothesis import strategies as st
 
+from pydantic import SecretStr
+from service.adapters.kafka_tokens import ClientCredentials, FetchedTokens, NoTokenError
 from service.adapters.credentials_none import NoCredentials
 from service.application.ports import VendorClient, VendorOperation
 from service.domain.command import Command, CommandState, Plan
 from service.domain.draft import Draft
 from service.domain.ledger_state import Known
-from service.domain.outcome import Answer, Call, Failure, Outcome, Result, Seen, Succeeded
+from service.domain.outcome import Answer, Call, ErrorClass, Failure, Outcome, Result, Seen, Succeeded
 from service.domain.settling import Settling, SettlingPolicy, settle
 from service.vendors.descriptor import Vendor
 from service.vendors.http_exchange import ExchangeLimits, HttpReply, telling_before_writing
@@ -333,6 +335,24 @@ async def _ask_huawei(url: str, session: aiohttp.ClientSession) -> Any:
         await client.close()
 
 
+async def _ask_for_a_brokers_token(url: str, _: aiohttp.ClientSession) -> Failure | None:
+    credentials = ClientCredentials(url=url, client_id="cordboard", client_secret=SecretStr(CANARY))
+    told: list[str] = []
+    try:
+        token = await FetchedTokens(credentials, told.append).token()
+    except NoTokenError as trouble:
+        return Failure(error_class=ErrorClass.RETRYABLE, code="none", message=repr(trouble))
+    assert told == [token]
+    assert token.isprintable()
+    return None
+
+
+BROKERS_TOKEN: Final[Document] = {"access_token": "FAKE-token", "expires_in": 3600, "token_type": "bearer"}
+_brokers_tokens = st.one_of(
+    documents(st.just(BROKERS_TOKEN)).map(_http),
+    texts.map(lambda text: _http(spelled({"access_token": text, "expires_in": 60}).encode())),
+    _on_the_wire,
+)
 _tokens = st.one_of(
     documents(st.just(TOKEN)).map(_http),
     texts.map(lambda text: _http(spelled({"AccessToken": text, "Expires": 60}).encode())),
@@ -347,6 +367,11 @@ PARSERS: Final[tuple[Parser[Any], ...]] = (
         name="access token, on the wire",
         material=st.tuples(_tokens, st.just(_good)),
         opened=lambda: _wire(_ask_huawei),
+    ),
+    Parser(
+        name="token for a broker, on the wire",
+        material=st.tuples(_brokers_tokens),
+        opened=lambda: _wire(_ask_for_a_brokers_token),
     ),
     Parser(name="HTTP of a vendor", material=st.tuples(_on_the_wire), opened=lambda: _wire(_ask_tencent)),
 )

@@ -115,6 +115,8 @@ async def test_a_token_is_renewed_early_and_the_old_one_does_until_its_end(
         (302, {}, "the token endpoint answered 302"),
         (200, {"access_token": ""}, "holds no token"),
         (200, {"access_token": {"FAKE": SECRET}}, "holds no token"),
+        (200, {"access_token": "FAKE\x01auth=Bearer FAKE"}, "holds no token"),
+        (200, {"access_token": "FAKE", "expires_in": float("nan")}, "holds no token"),
         (200, ["FAKE"], "holds no token"),
     ],
 )

@@ -17,7 +17,7 @@ def rows() -> list[tuple[str, ...]]:
 
 def test_there_are_threats_from_every_side() -> None:
     assert len(re.findall(r"^## Who |^## The operator", PAGE.read_text(), re.MULTILINE)) == 8
-    assert len(rows()) > 20
+    assert len(rows()) > 30
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0][:60])
