@@ -21,7 +21,11 @@ FILE: Final[Document] = {
     "kafka": {
         "bootstrap_servers": "127.0.0.1:9092",
         "topics": ["hr.events", "crm.events"],
-        "security": {"protocol": "PLAINTEXT", "ca_file": "/etc/hostname"},
+        "security": {
+            "protocol": "SASL_PLAINTEXT",
+            "mechanism": "OAUTHBEARER",
+            "oauth": {"url": "https://tokens.example.com/t", "client_id": "cordboard", "scope": "kafka"},
+        },
     },
     "ledger": "postgresql://cordboard@db.example.com/cordboard?sslmode=verify-full",
     "http": {"host": "127.0.0.1", "port": 8080, "tokens": {"ann": {"role": "viewer", "sha256": "0" * 64}}},
@@ -36,7 +40,7 @@ FILE: Final[Document] = {
             "time_zone": "Asia/Shanghai",
             "owns": ["name"],
             "numbers": {"sip_trunk_id": 11, "call_type": "both", "callback_url": "https://pbx.example.com/in"},
-            "credentials": {"mode": "sealed", "public_key_file": "/etc/hostname"},
+            "credentials": {"mode": "none"},
             "quotas": {"CreateOwnNumberApply": 5, "default": 20},
             "quota_group": "cn",
         },
@@ -60,6 +64,7 @@ SECRETS: Final = {
     "CORDBOARD_ACCOUNTS__ACME_HW__APP_KEY": CANARY,
     "CORDBOARD_ACCOUNTS__ACME_HW__APP_SECRET": CANARY,
     "CORDBOARD_LEDGER_PASSWORD": CANARY,
+    "CORDBOARD_KAFKA__SECURITY__OAUTH__CLIENT_SECRET": CANARY,
 }
 YAML: Final = tuple(
     Splice(text)
@@ -140,7 +145,7 @@ def _told(loaded: object) -> Told:
         loaded.retention_policy()
         loaded.liveness_policy()
         loaded.exchange_limits()
-        loaded.kafka_connection()
+        loaded.kafka.connection()
         for account in loaded.accounts.values():
             assert account.group()
             assert 0 < account.rate("CreateExtension") < float("inf")
@@ -237,6 +242,8 @@ _NAMES: Final = (
     *(variable(*path) for path in _leaves(FILE)),
     *SECRETS,
     *(f"{name}_FILE" for name in SECRETS),
+    *("CORDBOARD_KAFKA__SECURITY__CA_FILE", "CORDBOARD_KAFKA__SECURITY__OAUTH__TOKEN_FILE"),
+    "CORDBOARD_ACCOUNTS__ACME_CN__CREDENTIALS__PUBLIC_KEY_FILE",
     *(
         "CORDBOARD_KAFKA__SECURITY__PASSWORD",
         "CORDBOARD_KAFKA__SECURITY__KEY_FILE",

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
+from unittest.mock import patch
 
 import aiohttp
 import orjson
 from hypothesis import strategies as st
-
 from pydantic import SecretStr
-from service.adapters.kafka_tokens import ClientCredentials, FetchedTokens, NoTokenError
+
 from service.adapters.credentials_none import NoCredentials
+from service.adapters.kafka_tokens import ClientCredentials, FetchedTokens, NoTokenError
 from service.application.ports import VendorClient, VendorOperation
 from service.domain.command import Command, CommandState, Plan
 from service.domain.draft import Draft
@@ -347,6 +349,13 @@ async def _ask_for_a_brokers_token(url: str, _: aiohttp.ClientSession) -> Failur
     return None
 
 
+@contextmanager
+def _brokers_wire() -> Iterator[Callable[..., Told]]:
+    context = ssl.create_default_context()  # once: reading the system's authorities takes longer than all the rest
+    with patch.object(ssl, "create_default_context", lambda **_: context), _wire(_ask_for_a_brokers_token) as read:
+        yield read
+
+
 BROKERS_TOKEN: Final[Document] = {"access_token": "FAKE-token", "expires_in": 3600, "token_type": "bearer"}
 _brokers_tokens = st.one_of(
     documents(st.just(BROKERS_TOKEN)).map(_http),
@@ -371,7 +380,7 @@ PARSERS: Final[tuple[Parser[Any], ...]] = (
     Parser(
         name="token for a broker, on the wire",
         material=st.tuples(_brokers_tokens),
-        opened=lambda: _wire(_ask_for_a_brokers_token),
+        opened=_brokers_wire,
     ),
     Parser(name="HTTP of a vendor", material=st.tuples(_on_the_wire), opened=lambda: _wire(_ask_tencent)),
 )

@@ -55,7 +55,9 @@ def test_a_folder_that_is_swapped_by_a_symlink_is_followed(tmp_path: Path) -> No
     assert watch.later() == "FAKE-two"
 
 
-@pytest.mark.parametrize("content", [b"", b" \n", b"FAKE-one\nFAKE-two", b"\xff\xfe", b"x" * (MAX_SECRET_BYTES + 1), None])
+@pytest.mark.parametrize(
+    "content", [b"", b" \n", b"FAKE-one\nFAKE-two", b"\xff\xfe", b"x" * (MAX_SECRET_BYTES + 1), None]
+)
 def test_a_file_that_holds_no_secret_leaves_the_last_one_and_is_told_once(path: Path, content: bytes | None) -> None:
     watch = Watch(path)
     if content is None:
