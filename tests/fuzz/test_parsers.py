@@ -17,7 +17,7 @@ from tests.fuzz import configuration, events, http, vendors
 from tests.fuzz.trial import Parser, Tally, a_seed, try_all, try_many
 
 PARSERS: Final[tuple[Parser[Any], ...]] = (*events.PARSERS, *vendors.PARSERS, *configuration.PARSERS, *http.PARSERS)
-SAMPLE: Final = 200
+SAMPLE: Final = 150
 SECONDS: Final = 600.0
 
 
