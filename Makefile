@@ -35,7 +35,8 @@ HELM_KUBERNETES := $(foreach where,chartutil lint/rules,-X helm.sh/helm/v3/pkg/$
 step = @printf '\n== %s\n' '$(1)'; SECONDS=0; $(2); printf '== done in %d s\n' "$$SECONDS"
 # tests that share nothing run beside each other; those that watch the clock of a whole process run alone
 BESIDE := --numprocesses auto --dist loadfile --no-loadscope-reorder
-UNHURRIED := $(addprefix tests/acceptance/,test_bad_input.py test_demo.py test_erasing.py test_failpoints.py test_links.py test_runbook.py)
+UNHURRIED := $(patsubst %,tests/acceptance/test_%.py,failpoints links sealed_credentials away secured_kafka traces runbook readme \
+	rotation demo bad_input erasing)
 
 # $(call tests,pytest arguments): no test found is a failure that says so
 tests = { code=0; $(PYTEST) --durations=10 $(1) || code=$$?; \
@@ -93,7 +94,10 @@ test: check kafka-jars postgres-server prometheus-server helm-cli openssl ## che
 
 .PHONY: test-long
 test-long: install kafka-jars postgres-server prometheus-server ## the sizes that do not fit into `make test`, within 60 minutes
-	$(call step,long tests on a real Kafka and PostgreSQL,$(call tests,tests -m long))
+	$(call step,whatever needs no machine for itself,\
+		$(call tests,$(UNHURRIED) tests/simulation tests/fuzz tests/integration tests/conformance tests/chart -m long $(BESIDE)))
+	$(call step,long tests that watch the clock one by one,\
+		$(call tests,tests/acceptance $(UNHURRIED:%=--ignore=%) -m long))
 	$(MAKE) test-image
 
 .PHONY: test-image
