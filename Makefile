@@ -33,8 +33,9 @@ HELM_KUBERNETES := $(foreach where,chartutil lint/rules,-X helm.sh/helm/v3/pkg/$
 
 # $(call step,what it checks,command): says what runs, and how long it took
 step = @printf '\n== %s\n' '$(1)'; SECONDS=0; $(2); printf '== done in %d s\n' "$$SECONDS"
-# tests that share nothing run beside each other; those that watch the clock of a whole process run alone
-BESIDE := --numprocesses auto --dist loadfile --no-loadscope-reorder
+# tests that share nothing run beside each other, three on two cores, as they wait half of the time; those that watch the
+# clock of a whole process run alone
+BESIDE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 UNHURRIED := $(patsubst %,tests/acceptance/test_%.py,failpoints links sealed_credentials away secured_kafka traces runbook readme \
 	rotation demo bad_input erasing)
 
