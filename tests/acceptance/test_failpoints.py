@@ -69,7 +69,7 @@ class Deaths:
             await self.scene.until(lambda: worker.poll() is not None, seconds=seconds, what="")
 
 
-@pytest.mark.parametrize("hits", [2, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("hits", [1, pytest.param(20, marks=pytest.mark.long)])
 async def test_a_process_may_die_on_either_side_of_every_durable_step(
     kafka: KafkaBroker, tmp_path: Path, capsys: pytest.CaptureFixture[str], hits: int
 ) -> None:

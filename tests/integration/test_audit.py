@@ -7,6 +7,8 @@ import socket
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -22,6 +24,7 @@ def make(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long  # it installs the auditor
 def test_an_advisory_service_that_does_not_answer_fails_the_audit() -> None:
     installed = make(".cache/audit/.complete")
     assert installed.returncode == 0, installed.stderr
