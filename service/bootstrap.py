@@ -55,6 +55,8 @@ from service.vendors.registry import VENDORS
 
 OpenLedger = SqliteLedger | PostgresLedger
 LOOK_SECONDS: Final = 5.0  # between two looks whether the ledger of a window answers
+CALLS: Final = {name: vendor.calls for name, vendor in VENDORS.items()}
+"""By vendor every request that it may be sent."""
 HIDE: Final = partial(register_secret, passing=True)
 """Told of every secret that is fetched on the way."""
 
@@ -104,7 +106,7 @@ async def open_workplace(settings: Settings, telemetry: MeteredTelemetry) -> Asy
         telemetry,
         accounts=settings.accounts,
         operations={name: vendor.operations for name, vendor in VENDORS.items()},
-        calls={name: vendor.calls for name, vendor in VENDORS.items()},
+        calls=CALLS,
         topics=settings.kafka.topics,
     )
     async with AsyncExitStack() as opened:
@@ -202,7 +204,7 @@ def make_office(
             telemetry=telemetry,
         ),
         accounts=accounts,
-        calls={name: vendor.calls for name, vendor in VENDORS.items()},
+        calls=CALLS,
         clock=clock,
     )
 

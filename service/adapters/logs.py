@@ -150,8 +150,9 @@ class _Out:
         handler.acquire()
         try:
             lines, self._waiting = self._waiting, []
-            handler.stream.write("".join(f"{line}{handler.terminator}" for line in lines))
-            handler.stream.flush()
+            if lines:
+                handler.stream.write("".join(f"{line}{handler.terminator}" for line in lines))
+                handler.stream.flush()
         except Exception:  # noqa: BLE001, S110 - as the handler does: whoever tells something has work to do
             pass
         finally:
@@ -174,10 +175,12 @@ def _leave_out(repeats: Repeats, _: WrappedLogger, __: str, line: EventDict) -> 
 
 def _is_foreign_news(repeats: Repeats, out: _Out, record: logging.LogRecord) -> bool:
     """The same of others' lines: alike are those of one logger, level and message, whatever is filled in."""
-    out.flush()  # what we said before it stands before it
     before = repeats.left_out((record.name, record.levelno, str(record.msg)))
+    if before is None:
+        return False
     record.left_out = before
-    return before is not None
+    out.flush()  # what we said before it stands before it
+    return True
 
 
 def _note_left_out(_: WrappedLogger, __: str, line: EventDict) -> EventDict:

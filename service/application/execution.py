@@ -31,7 +31,7 @@ from service.application.ports import (
 )
 from service.application.rounds import UNWATCHED, Pulse, Stopping, keep_going, rest
 from service.application.telemetry import Telemetry
-from service.application.tracing import Tracer, of_command
+from service.application.tracing import Tracer, of_call
 from service.domain.account import Account
 from service.domain.command import Command, CommandState, Lane
 from service.domain.outcome import (
@@ -47,6 +47,7 @@ from service.domain.outcome import (
     Succeeded,
     TooFresh,
     WhenUnclear,
+    verdict_of,
 )
 from service.domain.settling import SettlingPolicy
 from service.domain.value import Value, replace
@@ -390,7 +391,7 @@ class Execution:
         self._quota.sent(slot)
 
     def _tell_call(self, command: Command, call: Call, reply: Answer | Failure, sent: SentTimes) -> None:
-        outcome = "succeeded" if isinstance(reply, Answer) else reply.error_class.value
+        outcome = verdict_of(reply)
         name, account, lane = call.operation, command.account, command.lane
         self._telemetry.count("vendor_requests_total", operation=name, account=account, lane=lane, outcome=outcome)
         self._telemetry.observe("vendor_request_seconds", sent.vendor_seconds, operation=name, account=account)
@@ -400,18 +401,14 @@ class Execution:
         command, ended = run.claim.command, self._clock.now()
         begun = ended - sent.vendor_seconds
         waited = command.quota_seconds + command.vendor_seconds + sent.quota_seconds
-        marked = of_command(command)
-        marked["operation"] = call.operation
-        marked["attempt"] = command.attempts if run.writes else command.attempts + 1  # a read's is counted when settled
+        made = of_call(command, call, reply)
+        made["attempt"] = command.attempts if run.writes else command.attempts + 1  # a read's is counted when settled
         tracer.record(
             "vendor call",
             parent=command.traceparent,
             begun=begun,
             ended=ended,
-            **marked,
-            outcome="succeeded" if isinstance(reply, Answer) else reply.error_class,
-            error_class=None if isinstance(reply, Answer) else reply.error_class,
-            vendor_request_id=reply.request_id,
+            **made,
             queue_seconds=max(0.0, begun - command.created_at - waited),
             quota_seconds=sent.quota_seconds,
             shared_by=1,

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from service.application.ports import Claim, Clock, PresentRead, Quota, Slot, UnavailableError, VendorClient
 from service.application.telemetry import Telemetry
-from service.application.tracing import Tracer, of_command
+from service.application.tracing import Tracer, of_call
 from service.domain.account import Account
 from service.domain.command import Lane
-from service.domain.outcome import Answer, Call, ErrorClass, Failure, Look, Reply
+from service.domain.outcome import Call, ErrorClass, Failure, Look, Reply, verdict_of
 from service.domain.value import Value
 
 _URGENCY = list(Lane)
@@ -172,7 +172,7 @@ class BatchingPresentReader:
         taken = slot
         reply = await self._clients[account.name].exchange(call, lambda: self._quota.sent(taken))
         seconds = self._clock.monotonic() - begun
-        outcome = "succeeded" if isinstance(reply, Answer) else reply.error_class.value
+        outcome = verdict_of(reply)
         self._telemetry.count("vendor_requests_total", operation=called, account=whose, lane=lane, outcome=outcome)
         self._telemetry.observe("vendor_request_seconds", seconds, operation=called, account=whose)
         if isinstance(reply, Failure) and reply.error_class is ErrorClass.THROTTLED:
@@ -187,17 +187,13 @@ class BatchingPresentReader:
         begun = ended - seconds
         for ask in asks:
             command = ask.claim.command
-            about, waited = of_command(command), command.quota_seconds + command.vendor_seconds
-            about["operation"] = call.operation
+            waited = command.quota_seconds + command.vendor_seconds
             tracer.record(
                 "vendor call",
                 parent=command.traceparent,
                 begun=begun,
                 ended=ended,
-                **about,
-                outcome="succeeded" if isinstance(reply, Answer) else reply.error_class,
-                error_class=None if isinstance(reply, Answer) else reply.error_class,
-                vendor_request_id=reply.request_id,
+                **of_call(command, call, reply),
                 queue_seconds=max(0.0, ask.claim.at - command.created_at - waited),
                 quota_seconds=max(0.0, begun - ask.claim.at),
                 shared_by=len(asks),

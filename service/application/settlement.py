@@ -102,9 +102,10 @@ class Settlement:
         changes = await self._insist(_keys(claim), decide)
         took = self._clock.monotonic() - begun
         self._telemetry.observe("stage_seconds", took, operation=claim.command.operation, stage="settlement")
-        self._tell(claim, changes, outcome, sent)
+        command = next((c for c in changes.commands if c.id == claim.command.id), None)
+        self._tell(claim, command, changes, outcome, sent)
         if self._tracer is not None:
-            self._trace(self._tracer, claim, changes, outcome, took)
+            self._trace(self._tracer, claim, command, outcome, took)
 
     def _count_run(self, command: Command, outcome: Outcome) -> int:
         """How many of the account's commands have failed since its last verdict; our own parts don't count.
@@ -160,8 +161,10 @@ class Settlement:
             binding = draft.put_binding(replace(binding, create_sent=True))
         return replace(claim, command=sending, binding=binding)
 
-    def _tell(self, claim: Claim, changes: Changes, outcome: Outcome, sent: SentTimes | None) -> None:
-        command = next((c for c in changes.commands if c.id == claim.command.id), None)
+    def _tell(
+        self, claim: Claim, command: Command | None, changes: Changes, outcome: Outcome, sent: SentTimes | None
+    ) -> None:
+        """Count and say what was decided; `command` as it was settled, None if it was no longer ours."""
         if command is None:
             self._telemetry.count("outcomes_dropped_total", operation=claim.command.operation)
             self._telemetry.log("warning", "an outcome came for lost work", **_identity(claim.command, claim))
@@ -185,8 +188,7 @@ class Settlement:
             vendor_seconds=None if sent is None else round(sent.vendor_seconds, 4),
         )
 
-    def _trace(self, tracer: Tracer, claim: Claim, changes: Changes, outcome: Outcome, took: float) -> None:
-        command = next((c for c in changes.commands if c.id == claim.command.id), None)
+    def _trace(self, tracer: Tracer, claim: Claim, command: Command | None, outcome: Outcome, took: float) -> None:
         ended = self._clock.now()
         settled = claim.command if command is None else command
         tracer.record(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final, Literal, Protocol, TypedDict, Unpack
 
 from service.domain.command import Command
+from service.domain.outcome import Call, Failure, Reply, verdict_of
 from service.domain.value import Value
 
 SpanName = Literal["intake", "vendor call", "settlement", "takeover", "publish"]
@@ -28,14 +29,19 @@ class CommandAttributes(TypedDict, total=False):
     attempt: int
 
 
-class SpanAttributes(CommandAttributes, total=False):
-    """All that a span may say; what is None is left out."""
+class CallAttributes(CommandAttributes, total=False):
+    """What a span of a request says of the request, and of the command that it served."""
 
     outcome: str
     error_class: str | None
+    vendor_request_id: str | None
+
+
+class SpanAttributes(CallAttributes, total=False):
+    """All that a span may say; what is None is left out."""
+
     topic: str
     partition: int
-    vendor_request_id: str | None
     queue_seconds: float
     quota_seconds: float
     shared_by: int
@@ -121,6 +127,17 @@ def of_command(command: Command) -> CommandAttributes:
         "epoch": command.epoch,
         "lane": command.lane,
         "attempt": command.attempts,
+    }
+
+
+def of_call(command: Command, call: Call, reply: Reply) -> CallAttributes:
+    """A request that was made for the command, and what came of it."""
+    return {
+        **of_command(command),
+        "operation": call.operation,
+        "outcome": verdict_of(reply),
+        "error_class": reply.error_class if isinstance(reply, Failure) else None,
+        "vendor_request_id": reply.request_id,
     }
 
 

@@ -114,6 +114,11 @@ class Answer(Value, frozen=True, kw_only=True):
 Reply = Answer | Failure
 
 
+def verdict_of(reply: Reply) -> str:
+    """How a request came out, as figures and traces name it: succeeded, or the class of its failure."""
+    return "succeeded" if isinstance(reply, Answer) else reply.error_class.value
+
+
 class Seen(Value, frozen=True):
     """What a complete read showed: the resource's state in the room's own words, or None for absent."""
 
