@@ -20,13 +20,12 @@ import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from tests.ports import free_ports
+from tests.servers import RunningServer
 
 ROOT = Path(__file__).resolve().parents[2]
 JARS = ROOT / ".cache" / "kafka" / "jars"
@@ -38,7 +37,7 @@ class BrokerFailedError(RuntimeError):
     """The broker could not be prepared or did not answer in time; the message carries the end of its log."""
 
 
-class KafkaBroker:
+class KafkaBroker(RunningServer):
     """One Kafka node (broker and controller in one process) in a directory of its own.
 
     Every method blocks; a coroutine calls it as `await asyncio.to_thread(broker.kill)`, so that the clients
@@ -134,26 +133,6 @@ class KafkaBroker:
         self.stop()
         if self._owns_dir:
             shutil.rmtree(self.data_dir, ignore_errors=True)
-
-    def log_tail(self, lines: int = 40) -> str:
-        """Return the last lines of the broker's log, for a failure report."""
-        if not self.log_file.exists():
-            return "(the broker wrote no log)"
-        text = self.log_file.read_text(encoding="utf-8", errors="replace")
-        return "\n".join(text.splitlines()[-lines:])
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _format(self, config: Path) -> None:
         """Write the configuration and let Kafka's own tool prepare the log directory."""

@@ -16,14 +16,13 @@ import time
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import Self
 
 import asyncpg
 
 from tests.ports import free_ports
 from tests.postgres.host import PostgresFailedError, account, hand_over, make_directory, programs
 from tests.postgres.processes import kill_with_children
+from tests.servers import RunningServer
 
 START_DEADLINE_SECONDS = 30.0
 STOP_DEADLINE_SECONDS = 20.0
@@ -32,7 +31,7 @@ USER = "cordboard"
 ADMIN = "admin"
 
 
-class PostgresServer:
+class PostgresServer(RunningServer):
     """One PostgreSQL in a directory of its own, run by an account that is not root.
 
     Every method blocks; a coroutine calls it as `await asyncio.to_thread(server.kill)`, so that the clients
@@ -125,26 +124,6 @@ class PostgresServer:
     def drop_database(self, name: str) -> None:
         """Remove a database, if it is there, and whoever is still connected to it."""
         self._execute(f"DROP DATABASE IF EXISTS {_plain(name)} WITH (FORCE)")
-
-    def log_tail(self, lines: int = 40) -> str:
-        """Return the last lines of the server's log, for a failure report."""
-        if not self.log_file.exists():
-            return "(the server wrote no log)"
-        text = self.log_file.read_text(encoding="utf-8", errors="replace")
-        return "\n".join(text.splitlines()[-lines:])
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _url(self, user: str, database: str) -> str:
         return f"postgresql://{user}:{self._password}@127.0.0.1:{self.port}/{database}"

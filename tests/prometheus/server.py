@@ -16,12 +16,12 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import yaml
 
 from tests.ports import free_ports
+from tests.servers import RunningServer
 
 START_DEADLINE_SECONDS = 30.0
 STOP_DEADLINE_SECONDS = 10.0
@@ -32,7 +32,7 @@ class PrometheusFailedError(RuntimeError):
     """The server could not be started or did not answer; the message carries the end of its log."""
 
 
-class PrometheusServer:
+class PrometheusServer(RunningServer):
     """One Prometheus that watches `targets` (host:port) by `rules`, looking and judging every `every` seconds.
 
     Every method blocks; a coroutine calls it as `await asyncio.to_thread(server.query, "up")`.
@@ -103,24 +103,6 @@ class PrometheusServer:
             "query_range", query=expr, start=f"{since:.3f}", end=f"{time.time():.3f}", step=f"{step:g}"
         )["result"]
         return found
-
-    def log_tail(self, lines: int = 40) -> str:
-        """Return the last lines of its log, for a failure report."""
-        text = self.log_file.read_text(errors="replace") if self.log_file.exists() else "(it wrote no log)"
-        return "\n".join(text.splitlines()[-lines:])
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _configuration(self) -> dict[str, Any]:
         return {
