@@ -31,8 +31,9 @@ async def test_kafka_away_at_start_is_waited_for(mortal_kafka: KafkaBroker, tmp_
         await asyncio.to_thread(mortal_kafka.stop)
         worker = scene.start_worker()
         await _until_away(scene, "away: kafka", seconds=20)
+        told = "waiting for something that is away"  # /readyz says so from the start, before Kafka was tried
+        await scene.until(lambda: bool(scene.log_lines(told)), seconds=20, what=f"the line '{told}'")
         assert (await scene.get("/livez"))[0] == 200
-        assert scene.log_lines("waiting for something that is away")
         await asyncio.to_thread(mortal_kafka.start)
         await scene.until(lambda: len(scene.plan_ends()) == 5, seconds=45, what="five plan ends")
         assert await scene.away() == ""
