@@ -355,7 +355,7 @@ class Execution:
         run.sent = SentTimes(
             call=call.operation, slot_at=slot.at, quota_seconds=quota_seconds, vendor_seconds=0.0, creates=call.creates
         )
-        reply = await self._clients[command.account].exchange(call, lambda: self._about_to_write(slot))
+        reply = await self._clients[command.account].exchange(call, lambda: self._about_to_write(run, slot))
         run.sent = replace(run.sent, vendor_seconds=self._clock.monotonic() - begun)
         self._tell_call(command, call, reply, run.sent)
         if self._tracer is not None:
@@ -367,7 +367,10 @@ class Execution:
         return _traced(await operation.judge(command.wanted, reply.body, call), reply.request_id)
 
     async def _slot(self, run: _Run, operation: VendorOperation, call: Call) -> tuple[Slot, float]:
-        """Wait for a slot, mark, and wait for its moment; a slot whose mark came late is given up for another."""
+        """Wait for a slot, mark, and wait for its moment; a slot whose mark came late is given up for another.
+
+        The mark stands for that one too: it says that the call may leave at any time while the session does.
+        """
         command = run.claim.command
         account = self._accounts[command.account]
         asked = self._clock.monotonic()
@@ -376,7 +379,8 @@ class Execution:
             waited = self._clock.monotonic() - asked
             self._sending.add(command.id)
             if operation.writes:
-                run.claim = await self._settlement.mark(run.claim, call, slot)
+                if run.marked is None:
+                    run.claim = await self._settlement.mark(run.claim, call, slot)
                 run.marked = SentTimes(
                     call=call.operation, slot_at=slot.at, quota_seconds=waited, vendor_seconds=0.0, creates=call.creates
                 )
@@ -384,9 +388,13 @@ class Execution:
                 return slot, waited
             self._telemetry.count("slots_given_up_total", operation=call.operation, account=account.name)
 
-    def _about_to_write(self, slot: Slot) -> None:
-        """The last moment: what is written from here on is sent. A frozen process wakes up at any line before."""
-        if not self._own.holds():
+    def _about_to_write(self, run: _Run, slot: Slot) -> None:
+        """The last moment: what is written from here on is sent. A frozen process wakes up at any line before.
+
+        Its session may have been ended by another process, which then looks after what it had claimed, and a new one
+        have been opened since.
+        """
+        if not self._own.holds() or self._own.current.fence != run.claim.command.owner:
             raise HeldBackError("the session's time is over, or nearly")
         self._quota.sent(slot)
 

@@ -47,8 +47,8 @@ class Settlement:
     async def mark(self, claim: Claim, call: Call, slot: Slot) -> Claim:
         """Write that the call is about to be sent; the claim as it now stands.
 
-        A mark whose slot passed is renewed under the same attempt. Raises LostClaimError if the command is no
-        longer ours, UnavailableError if the ledger can't be written: then nothing may be sent.
+        Raises LostClaimError if the command is no longer ours, UnavailableError if the ledger can't be written: then
+        nothing may be sent.
         """
         now = self._clock.now()
         marked: list[Claim] = []
@@ -136,12 +136,11 @@ class Settlement:
         command = draft.command(claim.command.id)
         if command is None or not self._is_ours(command, claim):
             raise LostClaimError(claim.command.id)
-        again = command.state is CommandState.IN_FLIGHT
-        sending = command if again else draft.move(command, CommandState.IN_FLIGHT, why=f"sending {call.operation}")
+        sending = draft.move(command, CommandState.IN_FLIGHT, why=f"sending {call.operation}")
         sending = draft.put_command(
             replace(
                 sending,
-                attempts=command.attempts + (0 if again else 1),
+                attempts=command.attempts + 1,
                 first_at=command.first_at if command.first_at is not None else draft.now,
                 last_at=draft.now,
             )

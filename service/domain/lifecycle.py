@@ -14,7 +14,7 @@ ALLOWED: Mapping[CommandState, frozenset[CommandState]] = {
     _S.WAITING: frozenset(
         {_S.PENDING, _S.WAITING, _S.IN_FLIGHT, _S.SUCCEEDED, _S.FAILED, _S.SUPERSEDED, _S.STALE, _S.CANCELLED}
     ),
-    _S.IN_FLIGHT: frozenset({_S.IN_FLIGHT, _S.SUCCEEDED, _S.FAILED, _S.IN_DOUBT, _S.WAITING}),
+    _S.IN_FLIGHT: frozenset({_S.SUCCEEDED, _S.FAILED, _S.IN_DOUBT, _S.WAITING}),
     _S.IN_DOUBT: frozenset({_S.IN_FLIGHT, _S.SUCCEEDED, _S.FAILED, _S.PENDING}),
     _S.SUCCEEDED: frozenset(),
     _S.FAILED: frozenset(),

@@ -123,7 +123,7 @@ async def test_mark_for_a_lost_claim_sends_nothing(bench: Bench) -> None:
     assert bench.command(command).state is CommandState.PENDING
 
 
-async def test_late_slot_is_given_up_and_marked_again_under_the_same_attempt(bench: Bench) -> None:
+async def test_late_slot_is_given_up_for_another_under_the_same_mark(bench: Bench) -> None:
     command = await store_hire(bench.ledger)
     bench.quota.late = 2
     await bench.run()
@@ -531,6 +531,21 @@ async def test_nothing_is_written_once_the_session_may_have_ended(bench: Bench) 
     assert (kept.state, kept.cause) == (CommandState.WAITING, WaitCause.RETRY)
     assert kept.failure is not None
     assert kept.failure.code == "held_back"
+
+
+async def test_what_was_marked_under_a_session_that_has_ended_is_not_sent_under_the_next(bench: Bench) -> None:
+    await store_hire(bench.ledger, steps=1)
+    bench.quota.late = 1
+    bench.quota.due.clear()
+    await bench.execution.run_once()
+    await bench.clock.settle()
+    bench.own.current = Session(bench.session.fence + 1, "worker")  # another process has ended ours meanwhile
+    bench.quota.due.set()
+
+    await bench.clock.finish(bench.execution.idle())
+
+    assert bench.quota.given_up == 1
+    assert bench.vendor.journal == []
 
 
 async def test_rooms_are_shared_by_the_fleet(bench: Bench) -> None:

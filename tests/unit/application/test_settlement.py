@@ -10,6 +10,7 @@ from service.application.ports import LostClaimError, UnavailableError
 from service.application.settlement import Settlement
 from service.domain.binding import BindingState
 from service.domain.command import CommandState
+from service.domain.lifecycle import ForbiddenTransitionError
 from service.domain.outcome import ErrorClass, Failure, NotYet, Outcome, Result, Succeeded
 from service.domain.settling import SettlingPolicy
 from service.domain.value import replace
@@ -35,14 +36,12 @@ async def test_mark_is_durable_when_it_returns(bench: Bench) -> None:
     assert bench.ledger.durable.history[-1].after is CommandState.IN_FLIGHT
 
 
-async def test_mark_is_renewed_under_the_same_attempt(bench: Bench) -> None:
+async def test_a_second_mark_of_one_claim_is_a_bug_and_writes_nothing(bench: Bench) -> None:
     command = await store_hire(bench.ledger)
     claim = await bench.settlement.mark(await bench.claim(), CREATE_CALL, bench.slot())
-    await bench.clock.advance(0.3)
-    again = bench.slot()
-    await bench.settlement.mark(claim, CREATE_CALL, again)
-    (attempt,) = bench.ledger.durable.attempts.values()
-    assert (attempt.number, attempt.slot_at, bench.command(command).attempts) == (1, again.at, 1)
+    with pytest.raises(ForbiddenTransitionError):
+        await bench.settlement.mark(claim, CREATE_CALL, bench.slot())
+    assert bench.command(command).attempts == 1
     assert [row.after for row in bench.ledger.durable.history] == [CommandState.IN_FLIGHT]
 
 

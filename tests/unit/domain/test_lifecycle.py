@@ -31,10 +31,10 @@ def test_what_was_sent_is_never_cancelled_unseen() -> None:
 
 @pytest.mark.parametrize("after", [s for s in STATES if s is not CommandState.IN_FLIGHT])
 def test_command_keeps_its_owner_only_while_in_flight(after: CommandState) -> None:
-    command = make_command(state=CommandState.IN_FLIGHT, owner=3)
+    sending, _ = move(make_command(state=CommandState.PENDING, owner=3), CommandState.IN_FLIGHT, at=NOW, why="w")
+    assert sending.owner == 3
     if after in ALLOWED[CommandState.IN_FLIGHT]:
-        assert move(command, after, at=NOW, why="w")[0].owner is None
-    assert move(command, CommandState.IN_FLIGHT, at=NOW, why="w")[0].owner == 3
+        assert move(sending, after, at=NOW, why="w")[0].owner is None
 
 
 @pytest.mark.parametrize("after", sorted(ALLOWED[CommandState.WAITING]))

@@ -66,7 +66,8 @@ class World:
         )
         draft = Draft(self.load(keys), self.now)
         if sent and writes:
-            command = draft.move(command, CommandState.IN_FLIGHT, why="sending")
+            if command.state is not CommandState.IN_FLIGHT:
+                command = draft.move(command, CommandState.IN_FLIGHT, why="sending")
             binding = draft.binding_of(command.subject)
             if created and binding is not None:
                 draft.put_binding(replace(binding, create_sent=True))
