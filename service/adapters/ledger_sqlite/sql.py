@@ -23,6 +23,12 @@ def upsert(table: str, columns: str, key: str) -> str:
     return f"{insert(table, columns)} ON CONFLICT ({key}) DO UPDATE SET {news}"
 
 
+def update(table: str, columns: str, key: str) -> str:
+    """An UPDATE of these columns alone: indexes of others are left as they are. The key's value comes last."""
+    news = ", ".join(f"{name} = ?" for name in columns.split(", "))
+    return f"UPDATE {table} SET {news} WHERE {key} = ?"  # noqa: S608  constants of this package
+
+
 def insert(table: str, columns: str) -> str:
     """A plain INSERT with one placeholder per column."""
     places = ", ".join("?" * len(columns.split(", ")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -20,7 +20,8 @@ from service.adapters.ledger_sql.grouping import (
     union,
 )
 from service.adapters.ledger_sqlite import desk
-from service.adapters.ledger_sqlite.sql import insert, json_list, upsert
+from service.adapters.ledger_sqlite.sql import insert, json_list, update, upsert
+from service.adapters.ledger_sqlite.tallies import count_anew
 from service.application.ports import LostClaimError
 from service.domain.binding import Binding
 from service.domain.command import Command, Plan, PlanState
@@ -48,6 +49,7 @@ SELECT {rows.PLAN} FROM plans WHERE id IN (
 SELECT_COMMANDS_OF_PLANS = f"""
 SELECT {rows.COMMAND} FROM commands WHERE plan_id IN (SELECT value FROM json_each(?)) ORDER BY plan_id, step_no, id
 """  # noqa: S608
+SELECT_COMMANDS = f"SELECT {rows.COMMAND} FROM commands WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
 SELECT_HELD_OF_RESOURCES = f"""
 SELECT {rows.BINDING} FROM bindings INDEXED BY bindings_held
 WHERE state <> 'released' AND resource IN (SELECT value FROM json_each(?))
@@ -73,6 +75,8 @@ UPDATE_LIVE = f"""
 UPDATE commands SET live = ?1 OR state IN {rows.UNFINISHED}
 WHERE plan_id = ?2 AND live <> (?1 OR state IN {rows.UNFINISHED})
 """  # noqa: S608
+UPDATE_PLAN = update("plans", rows.TOLD, "id")
+UPDATE_COMMAND = update("commands", rows.MOVED, "id")
 UPSERT_COMMAND = upsert("commands", f"{rows.COMMAND}, live", "id")
 IS_OPEN = "SELECT state = 'open' FROM plans WHERE id = ?"
 UPSERT_ATTEMPT = upsert("attempts", rows.ATTEMPT, "command_id, epoch, number")
@@ -110,7 +114,8 @@ def transact(connection: sqlite3.Connection, decisions: Sequence[Decision]) -> N
 
 def _decide(connection: sqlite3.Connection, decisions: Sequence[Decision]) -> list[Decision]:
     """Those that must wait for what the others wrote."""
-    parts = Parts(load(connection, union(decision.keys for decision in decisions)))
+    loaded = load(connection, union(decision.keys for decision in decisions))
+    parts = Parts(loaded)
     standing = {fence for fence in {d.keys.session for d in decisions} if fence is None or is_open(connection, fence)}
     waiting: list[Decision] = []
     decided: list[Changes] = []
@@ -132,7 +137,7 @@ def _decide(connection: sqlite3.Connection, decisions: Sequence[Decision]) -> li
         decided.append(decision.changes)
         taken |= names | (accounts if decision.changes.holds else set())
     if decided:
-        write(connection, together(decided))
+        write(connection, together(decided), before=loaded)
     return waiting
 
 
@@ -215,11 +220,13 @@ def _load_quarantines(connection: sqlite3.Connection, accounts: Iterable[str]) -
     return tuple(map(rows.hold, connection.execute(SELECT_QUARANTINES, (json_list(accounts),))))
 
 
-def write(connection: sqlite3.Connection, changes: Changes) -> None:
-    """Write whole rows, in an order that the schema's references and uniqueness allow."""
+def write(connection: sqlite3.Connection, changes: Changes, *, before: Loaded | None = None) -> None:
+    """Write rows, in an order that the schema's references and uniqueness allow.
+
+    Of plans and commands that stand in `before`, only what changes as they are carried out, if nothing else has.
+    """
     _write_events(connection, changes)
-    _write_plans(connection, changes.plans)
-    _write_commands(connection, changes.commands)
+    _write_work(connection, changes, before)
     released_first = sorted(changes.bindings, key=lambda binding: binding.held)
     _write_all(connection, UPSERT_ATTEMPT, rows.attempt_row, changes.attempts)
     _write_all(connection, INSERT_HISTORY, rows.history_row, changes.history)
@@ -252,12 +259,58 @@ def _write_events(connection: sqlite3.Connection, changes: Changes) -> None:
     _write_all(connection, INSERT_DIGEST, partial(rows.digest_row, orders=orders), changes.events)
 
 
-def _write_plans(connection: sqlite3.Connection, plans: Sequence[Plan]) -> None:
-    _write_all(connection, UPSERT_PLAN, rows.plan_row, plans)
-    _write_all(connection, UPDATE_LIVE, lambda plan: (plan.state is PlanState.OPEN, plan.id), plans)
+def _write_work(connection: sqlite3.Connection, changes: Changes, before: Loaded | None) -> None:
+    """Plans and their commands; `live` follows from how a plan stands when all of it is written."""
+    plans = {plan.id: plan for plan in (() if before is None else before.plans)}
+    commands = {command.id: command for command in (() if before is None else before.commands)}
+    plans |= _standing(connection, SELECT_PLANS, rows.plan, {plan.id for plan in changes.plans} - plans.keys())
+    commands |= _standing(
+        connection, SELECT_COMMANDS, rows.command, {command.id for command in changes.commands} - commands.keys()
+    )
+    written = {plan.id: plan for plan in changes.plans}
+
+    def is_told(plan: Plan) -> bool:
+        return plan.id in plans and rows.is_told(plans[plan.id], plan)
+
+    def is_moved(command: Command) -> bool:
+        if command.id not in commands or not rows.is_moved(commands[command.id], command):
+            return False
+        plan = plans.get(command.plan_id)
+        return command.plan_id in written or (plan is not None and plan.state is PlanState.OPEN)
+
+    told, new_plans = _parted(changes.plans, is_told)
+    moved, new_commands = _parted(changes.commands, is_moved)
+    _write_all(connection, UPDATE_PLAN, rows.told_row, told)
+    _write_all(connection, UPSERT_PLAN, rows.plan_row, new_plans)
+    _write_all(connection, UPDATE_COMMAND, rows.moved_row, moved)
+    _write_commands(connection, new_commands)
+    turned = [plan for plan in changes.plans if plan.id not in plans or plans[plan.id].state is not plan.state]
+    _write_all(connection, UPDATE_LIVE, lambda plan: (plan.state is PlanState.OPEN, plan.id), turned)
+    count_anew(
+        connection,
+        ((commands[command.id], command) for command in changes.commands if command.id in commands),
+        ((plans[plan.id], plan) for plan in changes.plans if plan.id in plans),
+    )
+
+
+def _standing(
+    connection: sqlite3.Connection, statement: str, value: Callable[[rows.Row], T], ids: Collection[str]
+) -> dict[str, T]:
+    """Those of the rows that the ledger has already, by their ids."""
+    return {row[0]: value(row) for row in connection.execute(statement, (json_list(ids),))} if ids else {}
+
+
+def _parted(values: Sequence[T], condition: Callable[[T], bool]) -> tuple[list[T], list[T]]:
+    """Those that fulfil the condition, and the others."""
+    yes: list[T] = []
+    no: list[T] = []
+    for value in values:
+        (yes if condition(value) else no).append(value)
+    return yes, no
 
 
 def _write_commands(connection: sqlite3.Connection, commands: Sequence[Command]) -> None:
+    """Whole rows."""
     open_plans: dict[str, bool] = {}
     for plan_id in {command.plan_id for command in commands}:
         row = connection.execute(IS_OPEN, (plan_id,)).fetchone()

@@ -56,7 +56,7 @@ def test_status_says_what_is_pending_and_makes_no_file(path: Path) -> None:
     assert (
         [row.name for row in before]
         == [row.name for row in after]
-        == ["first_schema", "claims", "erasing", "desk", "oldest"]
+        == ["first_schema", "claims", "erasing", "desk", "oldest", "tallies_of_batches"]
     )
 
 
