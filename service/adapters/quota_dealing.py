@@ -10,7 +10,6 @@ import heapq
 import math
 from bisect import bisect_left, insort
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from aiolimiter import AsyncLimiter
@@ -74,6 +73,14 @@ class Spending:
         insort(self.sends, now)
         kept = bisect_left(self.sends, now - look_back(self.quota))
         del self.sends[: min(kept, max(0, len(self.sends) - self.most))]
+
+    def unnote(self, at: float) -> bool:
+        """Forget a send, which happens at another moment; False if it is no longer known."""
+        nth = bisect_left(self.sends, at)
+        if nth == len(self.sends) or self.sends[nth] != at:
+            return False
+        del self.sends[nth]
+        return True
 
     def slow_down(self) -> bool:
         """Take a slower pace; False if the last decrease was for the same window."""
@@ -202,11 +209,7 @@ class DealtQuota:
             self._telemetry.level("quota_rate", rate, account=name, operation=desk.spending.operation)
 
 
-@dataclass(order=True)
-class _Waiter:
-    since: float
-    ticket: int
-    slot: asyncio.Future[Slot] = field(compare=False)
+_Waiter = tuple[float, int, asyncio.Future[Slot]]  # since when, its ticket, what it waits for: compared in this order
 
 
 class _Queue:
@@ -219,9 +222,9 @@ class _Queue:
 
     def join(self, account: str, lane: Lane, since: float) -> asyncio.Future[Slot]:
         self._tickets += 1
-        waiter = _Waiter(since, self._tickets, asyncio.get_running_loop().create_future())
-        heapq.heappush(self._lanes[lane].setdefault(account, []), waiter)
-        return waiter.slot
+        slot: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._lanes[lane].setdefault(account, []), (since, self._tickets, slot))
+        return slot
 
     def pick(self) -> asyncio.Future[Slot] | None:
         """The next one; who has left is forgotten."""
@@ -230,12 +233,12 @@ class _Queue:
             accounts = self._lanes[lane]
             account = next(iter(accounts))
             waiters = accounts.pop(account)
-            waiter = heapq.heappop(waiters)
+            _, _, slot = heapq.heappop(waiters)
             if waiters:
                 accounts[account] = waiters  # goes to the end: accounts take turns
-            if not waiter.slot.done():
+            if not slot.done():
                 self._passes = passes
-                return waiter.slot
+                return slot
         return None
 
     def __len__(self) -> int:
@@ -243,7 +246,7 @@ class _Queue:
 
     def empty(self) -> list[asyncio.Future[Slot]]:
         """Everybody leaves."""
-        left = [w.slot for accounts in self._lanes.values() for waiters in accounts.values() for w in waiters]
+        left = [slot for accounts in self._lanes.values() for waiters in accounts.values() for _, _, slot in waiters]
         for accounts in self._lanes.values():
             accounts.clear()
         return [slot for slot in left if not slot.done()]
@@ -283,7 +286,9 @@ class _Desk:
                 for waiting in self._queue.empty():
                     waiting.set_exception(away)
                 return
-            await self._clock.sleep(slot.due - self._lead - self._clock.monotonic())
+            early = slot.due - self._lead - self._clock.monotonic()
+            if early > 0:
+                await self._clock.sleep(early)
             if slowed != self.spending.slowed:
                 self.supply.slowed()
                 self.supply.put_back(slot)

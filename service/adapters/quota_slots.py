@@ -117,13 +117,16 @@ class SlotSupply:
     async def ready(self, slot: Slot) -> bool:
         """Sleep to the slot's moment, then through the guards, one send at a time."""
         sends = self._spending.sends
-        await self._clock.sleep(slot.due - self._clock.monotonic())
+        early = slot.due - self._clock.monotonic()
+        if early > 0:
+            await self._clock.sleep(early)
         async with self._passing:
             if slot.due <= self._given_up_to:
                 return False
             if len(sends) >= self._spending.most:
-                open_again = sends[-self._spending.most] + self._spending.guard
-                await self._clock.sleep(open_again - self._clock.monotonic())
+                full = sends[-self._spending.most] + self._spending.guard - self._clock.monotonic()
+                if full > 0:
+                    await self._clock.sleep(full)
             if self._clock.monotonic() - slot.due > LATE_SECONDS + self._spending.full_spacing:
                 return False
             await self._spending.bucket.acquire()
@@ -139,12 +142,10 @@ class SlotSupply:
 
         Raises HeldBackError when so many others left meanwhile that the window is full.
         """
-        sends = self._spending.sends
         noted = self._noted.pop(slot.at, None)
-        if noted not in sends:
+        if noted is None or not self._spending.unnote(noted):
             return
-        sends.remove(noted)
-        now, most = self._clock.monotonic(), self._spending.most
+        sends, now, most = self._spending.sends, self._clock.monotonic(), self._spending.most
         if len(sends) >= most and sends[-most] > now - self._spending.span:
             raise HeldBackError("the quota was used up before the connection stood")
         self._spending.note(now)
@@ -152,8 +153,7 @@ class SlotSupply:
 
     def _left(self, noted: float) -> None:
         """By now the request has left: no later than now counts, so that the guards keep clear of it."""
-        if noted in self._spending.sends:
-            self._spending.sends.remove(noted)
+        if self._spending.unnote(noted):
             self._spending.note(self._clock.monotonic())
 
     async def close(self) -> None:

@@ -54,8 +54,7 @@ def next_lane(passes: Passes, waiting: Collection[Lane]) -> tuple[Lane, Passes]:
     """
     if not waiting:
         raise ValueError("no lane waits")
-    order = list(SHARES)
-    chosen = min(waiting, key=lambda lane: (passes[lane], order.index(lane)))
+    chosen = min((lane for lane in SHARES if lane in waiting), key=passes.__getitem__)
     level = passes[chosen]
     after = {lane: max(served, level) for lane, served in passes.items()}
     after[chosen] = level + 1.0 / SHARES[chosen]

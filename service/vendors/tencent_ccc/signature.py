@@ -22,9 +22,10 @@ def authorization(
     `headers` are the headers to sign, at least `content-type` and `host`; `timestamp` is Unix seconds and also goes
     into `X-TC-Timestamp`; `body` is the very bytes that are sent.
     """
-    scope = f"{_utc_date(timestamp)}/{service}/tc3_request"
+    date = _utc_date(timestamp)
+    scope = f"{date}/{service}/tc3_request"
     text = string_to_sign(timestamp=timestamp, scope=scope, canonical=canonical_request(headers, body))
-    signature = _hmac(_signing_key(secret_key, _utc_date(timestamp), service), text).hex()
+    signature = _hmac(_signing_key(secret_key, date, service), text).hex()
     return f"{ALGORITHM} Credential={secret_id}/{scope}, SignedHeaders={_signed_names(headers)}, Signature={signature}"
 
 
