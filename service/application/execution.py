@@ -108,7 +108,7 @@ class Execution:
         self._sending: set[str] = set()
         self._unsure = False
         self._absent_since: dict[str, float] = {}  # monotonic seconds, by command
-        self._done_at: dict[str, float] = {}  # monotonic seconds, by resource
+        self._done_at: dict[str, float] = {}  # monotonic seconds, by resource, ascending
         self._begun_at = clock.monotonic()
 
     async def run(self, stopping: Stopping, pulse: Pulse = UNWATCHED) -> None:
@@ -329,10 +329,11 @@ class Execution:
 
     def _note_done(self, resource: str) -> None:
         now = self._clock.monotonic()
-        self._done_at[resource] = now
-        if len(self._done_at) > MOST_IN_FLIGHT:
-            oldest = now - self._policy.read_lag_seconds
-            self._done_at = {name: at for name, at in self._done_at.items() if at > oldest}
+        self._done_at.pop(resource, None)
+        self._done_at[resource] = now  # the last of them all
+        oldest = now - self._policy.read_lag_seconds
+        while len(self._done_at) > MOST_IN_FLIGHT and next(iter(self._done_at.values())) <= oldest:
+            del self._done_at[next(iter(self._done_at))]
             self._begun_at = oldest
 
     def _operation(self, command: Command) -> VendorOperation | None:

@@ -6,7 +6,7 @@ the `Changes` that come back, all in one transaction. So every rule stays pure a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 from service.domain.binding import Binding
@@ -142,18 +142,15 @@ class Known(Value, frozen=True, kw_only=True):
     contents: Mapping[EventKey, StoredEvent] = field(default_factory=dict)
     desk: DeskKnown = NOTHING_OF_THE_DESK
 
-    def steps_of(self, plan_id: str) -> tuple[Command, ...]:
-        """A plan's commands in their order."""
-        return tuple(sorted((c for c in self.commands if c.plan_id == plan_id), key=lambda c: c.step_no))
 
-    def binding_of(self, subject: str) -> Binding | None:
-        """The subject's held binding, else its last released one, else None."""
-        mine = [b for b in self.bindings if b.subject == subject]
-        return max(mine, key=lambda b: (b.held, b.generation), default=None)
-
-    def holder_of(self, resource: str) -> Binding | None:
-        """The held binding on a resource, whoever's it is."""
-        return next((b for b in self.bindings if b.resource == resource and b.held), None)
+def latest(bindings: Iterable[Binding]) -> dict[str, Binding]:
+    """Each subject's held binding, else its last released one."""
+    found: dict[str, Binding] = {}
+    for binding in bindings:
+        other = found.get(binding.subject)
+        if other is None or (other.held, other.generation) < (binding.held, binding.generation):
+            found[binding.subject] = binding
+    return found
 
 
 class Changes(Value, frozen=True, kw_only=True):

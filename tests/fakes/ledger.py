@@ -33,6 +33,7 @@ from service.domain.ledger_state import (
     Known,
     OutboxMessage,
     StoredEvent,
+    latest,
 )
 from service.domain.outcome import Json
 from service.domain.replay import ItemState
@@ -170,10 +171,9 @@ class FakeLedger(FakeInquiries):
                     self._put_command(replace(command, owner=session.fence, claims=command.claims + 1))
                     for command in taken
                 ]
-            known = Known(bindings=self._bindings({c.subject for c in claimed}, frozenset()))
+            bindings = latest(self._bindings({c.subject for c in claimed}, frozenset()))
             return [
-                Claim(command=c, plan=self.durable.plans[c.plan_id], binding=known.binding_of(c.subject))
-                for c in claimed
+                Claim(command=c, plan=self.durable.plans[c.plan_id], binding=bindings.get(c.subject)) for c in claimed
             ]
 
         return await self._transaction("claim", work)
