@@ -16,6 +16,8 @@ import asyncpg
 from service.adapters.ledger_postgres.connection import Database
 from service.adapters.ledger_postgres.schema import migrate
 from service.adapters.ledger_sql import rows
+from service.adapters.ledger_sql.desk_rows import TALLY
+from service.adapters.ledger_sql.migrations import available
 from service.adapters.ledger_sqlite.file import migrate as migrate_file
 from tests.postgres.server import PostgresServer
 
@@ -32,7 +34,7 @@ def fill() -> Iterator[str]:
     yield f"""
         INSERT INTO plans ({rows.PLAN})
         SELECT 'old-plan-' || n, 0, 'completed', '/hr', 'old-' || n, 'hr.agent.hired.v1', NULL, NULL, NULL, 'hires', 0,
-            n, 'old-' || n, NULL, 'agent:workday/old-' || n, 'acme', '/hr', NULL, n, n, NULL, {at}, {at} + 1, 0, NULL
+            n, 'old-' || n, NULL, 'agent:workday/old-' || n, 'acme', '/hr', NULL, n, n, NULL, {at}, {at} + 1, 0, NULL, 1
         FROM numbers"""
     for number, (step, operation) in enumerate(STEPS):
         yield f"""
@@ -64,7 +66,7 @@ WHERE schemaname = 'public' AND indexdef NOT LIKE 'CREATE UNIQUE%'
 
 def of_sqlite(commands: int, target: Path) -> None:
     """A ledger file with so many finished commands, made once and copied."""
-    made = CACHE / f"grown-{commands}.db"
+    made = CACHE / f"grown-{commands}-{len(available('sqlite'))}.db"  # one for each schema
     if not made.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         draft = made.with_suffix(".draft")
@@ -82,6 +84,10 @@ def _fill_sqlite(path: Path, plans: int) -> None:
     connection.execute("BEGIN")
     for statement in fill():
         connection.execute(f"{numbers} {statement.replace(FALSE, '0')}")
+    for kind, operation, state in (("plan", "", "completed"), *(("command", step, "succeeded") for _, step in STEPS)):
+        lane = "live" if kind == "command" else ""
+        counted = (kind, "acme", operation, lane, state, "", "", "", plans, None, None)
+        connection.execute(f"INSERT INTO tallies ({TALLY}) VALUES ({', '.join('?' * len(counted))})", counted)
     connection.execute("COMMIT")
     connection.execute("ANALYZE")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

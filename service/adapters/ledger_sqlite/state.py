@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -21,7 +21,7 @@ from service.adapters.ledger_sql.grouping import (
 )
 from service.adapters.ledger_sqlite import desk
 from service.adapters.ledger_sqlite.sql import insert, json_list, update, upsert
-from service.adapters.ledger_sqlite.tallies import count_anew
+from service.adapters.ledger_sqlite.tallies import count_written
 from service.application.ports import LostClaimError
 from service.domain.binding import Binding
 from service.domain.command import Command, Plan, PlanState
@@ -78,7 +78,6 @@ WHERE plan_id = ?2 AND live <> (?1 OR state IN {rows.UNFINISHED})
 UPDATE_PLAN = update("plans", rows.TOLD, "id")
 UPDATE_COMMAND = update("commands", rows.MOVED, "id")
 UPSERT_COMMAND = upsert("commands", f"{rows.COMMAND}, live", "id")
-IS_OPEN = "SELECT state = 'open' FROM plans WHERE id = ?"
 UPSERT_ATTEMPT = upsert("attempts", rows.ATTEMPT, "command_id, epoch, number")
 INSERT_HISTORY = insert("history", rows.HISTORY)
 UPSERT_BINDING = upsert("bindings", rows.BINDING, "subject, generation")
@@ -261,43 +260,50 @@ def _write_events(connection: sqlite3.Connection, changes: Changes) -> None:
 
 def _write_work(connection: sqlite3.Connection, changes: Changes, before: Loaded | None) -> None:
     """Plans and their commands; `live` follows from how a plan stands when all of it is written."""
-    plans = {plan.id: plan for plan in (() if before is None else before.plans)}
-    commands = {command.id: command for command in (() if before is None else before.commands)}
-    plans |= _standing(connection, SELECT_PLANS, rows.plan, {plan.id for plan in changes.plans} - plans.keys())
-    commands |= _standing(
-        connection, SELECT_COMMANDS, rows.command, {command.id for command in changes.commands} - commands.keys()
-    )
+    plans, commands = _standing(connection, changes, before)
     written = {plan.id: plan for plan in changes.plans}
+    open_plans = {plan_id for plan_id, plan in (plans | written).items() if plan.state is PlanState.OPEN}
 
     def is_told(plan: Plan) -> bool:
         return plan.id in plans and rows.is_told(plans[plan.id], plan)
 
     def is_moved(command: Command) -> bool:
-        if command.id not in commands or not rows.is_moved(commands[command.id], command):
-            return False
-        plan = plans.get(command.plan_id)
-        return command.plan_id in written or (plan is not None and plan.state is PlanState.OPEN)
+        stays_live = command.plan_id in written or command.plan_id in open_plans
+        return stays_live and command.id in commands and rows.is_moved(commands[command.id], command)
+
+    def command_row(command: Command) -> rows.Row:
+        return *rows.command_row(command), int(command.plan_id in open_plans or not command.state.ended)
 
     told, new_plans = _parted(changes.plans, is_told)
     moved, new_commands = _parted(changes.commands, is_moved)
+    turned = [plan for plan in changes.plans if plan.id in plans and plans[plan.id].state is not plan.state]
     _write_all(connection, UPDATE_PLAN, rows.told_row, told)
     _write_all(connection, UPSERT_PLAN, rows.plan_row, new_plans)
     _write_all(connection, UPDATE_COMMAND, rows.moved_row, moved)
-    _write_commands(connection, new_commands)
-    turned = [plan for plan in changes.plans if plan.id not in plans or plans[plan.id].state is not plan.state]
+    _write_all(connection, UPSERT_COMMAND, command_row, new_commands)
     _write_all(connection, UPDATE_LIVE, lambda plan: (plan.state is PlanState.OPEN, plan.id), turned)
-    count_anew(
+    count_written(
         connection,
-        ((commands[command.id], command) for command in changes.commands if command.id in commands),
-        ((plans[plan.id], plan) for plan in changes.plans if plan.id in plans),
+        ((commands.get(command.id), command) for command in changes.commands),
+        ((plans.get(plan.id), plan) for plan in changes.plans),
     )
 
 
 def _standing(
-    connection: sqlite3.Connection, statement: str, value: Callable[[rows.Row], T], ids: Collection[str]
-) -> dict[str, T]:
-    """Those of the rows that the ledger has already, by their ids."""
-    return {row[0]: value(row) for row in connection.execute(statement, (json_list(ids),))} if ids else {}
+    connection: sqlite3.Connection, changes: Changes, before: Loaded | None
+) -> tuple[dict[str, Plan], dict[str, Command]]:
+    """What the ledger already has of the plans and commands that change, and the plans of those commands, by id."""
+    plans = {plan.id: plan for plan in (() if before is None else before.plans)}
+    commands = {command.id: command for command in (() if before is None else before.commands)}
+    more_commands = {command.id for command in changes.commands} - commands.keys()
+    more_plans = {*(plan.id for plan in changes.plans), *(command.plan_id for command in changes.commands)}
+    if more_commands:
+        found = connection.execute(SELECT_COMMANDS, (json_list(more_commands),))
+        commands |= {row[0]: rows.command(row) for row in found}
+    if more_plans - plans.keys():
+        found = connection.execute(SELECT_PLANS, (json_list(more_plans - plans.keys()),))
+        plans |= {row[0]: rows.plan(row) for row in found}
+    return plans, commands
 
 
 def _parted(values: Sequence[T], condition: Callable[[T], bool]) -> tuple[list[T], list[T]]:
@@ -307,17 +313,3 @@ def _parted(values: Sequence[T], condition: Callable[[T], bool]) -> tuple[list[T
     for value in values:
         (yes if condition(value) else no).append(value)
     return yes, no
-
-
-def _write_commands(connection: sqlite3.Connection, commands: Sequence[Command]) -> None:
-    """Whole rows."""
-    open_plans: dict[str, bool] = {}
-    for plan_id in {command.plan_id for command in commands}:
-        row = connection.execute(IS_OPEN, (plan_id,)).fetchone()
-        open_plans[plan_id] = bool(row and row[0])
-
-    def command_row(command: Command) -> rows.Row:
-        live = open_plans[command.plan_id] or not command.state.ended
-        return (*rows.command_row(command), int(live))
-
-    _write_all(connection, UPSERT_COMMAND, command_row, commands)

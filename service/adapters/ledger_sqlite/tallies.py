@@ -1,6 +1,6 @@
 """How many commands and plans stand how: what a transaction changes of it, written once for all of its rows.
 
-Rows that are inserted or deleted are counted by triggers of the schema.
+Rows that are deleted are counted by triggers of the schema.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from typing import Final
 from service.adapters.ledger_sql.desk_rows import TALLY
 from service.adapters.ledger_sqlite.sql import insert
 from service.domain.command import Command, CommandState, Plan, PlanState
+from service.domain.outcome import Failure
 
 Key = tuple[str, ...]
+_Standing = tuple[Key, Failure | None, float | None]  # under what it is counted, why it failed and when it ended
+FAILED: Final = CommandState.FAILED
 
 ADD: Final = f"""
 {insert("tallies", TALLY)} ON CONFLICT DO UPDATE SET
@@ -31,41 +34,41 @@ class _Change:
     last_at: float | None = None
 
 
-def count_anew(
-    connection: sqlite3.Connection, commands: Iterable[tuple[Command, Command]], plans: Iterable[tuple[Plan, Plan]]
+def count_written(
+    connection: sqlite3.Connection,
+    commands: Iterable[tuple[Command | None, Command]],
+    plans: Iterable[tuple[Plan | None, Plan]],
 ) -> None:
-    """Count rows that were replaced, each as it was and as it is; after they are written."""
+    """Count rows that were written, each as it was (None: it is new) and as it is."""
     changes: dict[Key, _Change] = {}
     for was, now in commands:
-        key = _of_command(now)
-        failed = now.state is CommandState.FAILED
-        changed = failed and (was.failure, was.ended_at) != (now.failure, now.ended_at)
-        _turn(changes, _of_command(was), key, at=now.ended_at if failed else None, changed=changed)
-    for before, after in plans:
-        key = _of_plan(after)
-        failed = after.state is PlanState.FAILED
-        changed = failed and (before.failure, before.ended_at) != (after.failure, after.ended_at)
-        _turn(changes, _of_plan(before), key, at=after.ended_at if failed else None, changed=changed)
+        before = None if was is None else (_of_command(was), was.failure, was.ended_at)
+        _turn(changes, before, (_of_command(now), now.failure, now.ended_at), is_failed=now.state is FAILED)
+    for old, new in plans:
+        before = None if old is None else (_of_plan(old), old.failure, old.ended_at)
+        _turn(changes, before, (_of_plan(new), new.failure, new.ended_at), is_failed=new.state is PlanState.FAILED)
     rows = [(*key, c.number, c.first_at, c.last_at) for key, c in changes.items() if c.number or c.last_at is not None]
     if rows:
         connection.executemany(ADD, rows)
 
 
-def _turn(changes: dict[Key, _Change], was: Key, now: Key, *, at: float | None, changed: bool) -> None:
-    """One fewer as it was, one more as it is; `at` is when it failed."""
-    if was == now and not changed:
-        return
-    changes.setdefault(was, _Change()).number -= 1
-    more = changes.setdefault(now, _Change())
+def _turn(changes: dict[Key, _Change], was: _Standing | None, now: _Standing, *, is_failed: bool) -> None:
+    """One fewer as it was, one more as it is."""
+    if was is not None:
+        if was == now or (was[0] == now[0] and not is_failed):
+            return
+        changes.setdefault(was[0], _Change()).number -= 1
+    more = changes.setdefault(now[0], _Change())
     more.number += 1
-    if at is not None:
-        more.first_at = at if more.first_at is None else min(more.first_at, at)
-        more.last_at = at if more.last_at is None else max(more.last_at, at)
+    failed_at = now[2] if is_failed else None
+    if failed_at is not None:
+        more.first_at = failed_at if more.first_at is None else min(more.first_at, failed_at)
+        more.last_at = failed_at if more.last_at is None else max(more.last_at, failed_at)
 
 
 def _of_command(command: Command) -> Key:
     c = command
-    if c.state is CommandState.FAILED and c.failure is not None:
+    if c.state is FAILED and c.failure is not None:
         return (
             "command", c.account, c.operation, c.lane, c.state, c.cause or "", c.failure.error_class, c.failure.code
         )  # fmt: skip

@@ -9,13 +9,14 @@ from typing import Any, Final
 
 import pytest
 
-from service.adapters.ledger_sql import desk_rows, rows
+from service.adapters.ledger_sql import desk_rows
 from service.adapters.ledger_sqlite import file, state
 from service.adapters.ledger_sqlite.ledger import SqliteLedger
 from service.adapters.ledger_sqlite.thread import LedgerThread
 from service.application.inquiry import ActQuery, EventQuery, LetterQuery
 from service.application.ports import CommandQuery
 from service.domain.command import CommandState, PlanState
+from service.domain.ledger_state import Changes
 from tests.builders import NOW, make_command, make_event, make_plan
 from tests.conformance.ledger.bench import make_act, make_failure, make_item, make_letter
 
@@ -51,14 +52,15 @@ def _fill(connection: sqlite3.Connection, numbers: range) -> None:
         plans.append(make_plan(number, state=PlanState.FAILED if "failure" in about else PlanState.COMPLETED, **about))
         ended = CommandState.FAILED if "failure" in about else CommandState.SUCCEEDED
         commands.append(make_command(plans[-1], state=ended, resource="extension:acme_cn/1", **about))
-    insert = connection.executemany
-    insert(state.UPSERT_PLAN, map(rows.plan_row, plans))
-    insert(state.UPSERT_COMMAND, ((*rows.command_row(command), 0) for command in commands))
-    events = [make_event(n, arrival=n + 1, subject="agent:realm/1", received_at=NOW + n) for n in numbers]
-    insert(state.INSERT_EVENT, map(rows.event_row, events))
-    insert(state.INSERT_DEAD_LETTER, (rows.dead_letter_row(make_letter(n)) for n in numbers))
-    insert(state.INSERT_ACT, (rows.act_row(make_act(n)) for n in numbers))
-    insert(desk_insert(), (desk_rows.item_row(make_item(n + 1)) for n in numbers))
+    seen = Changes(
+        plans=tuple(plans),
+        commands=tuple(commands),
+        events=tuple(make_event(n, arrival=n + 1, subject="agent:realm/1", received_at=NOW + n) for n in numbers),
+        dead_letters=tuple(make_letter(n) for n in numbers),
+        acts=tuple(make_act(n) for n in numbers),
+    )
+    state.write(connection, seen)
+    connection.executemany(desk_insert(), (desk_rows.item_row(make_item(n + 1)) for n in numbers))
 
 
 def desk_insert() -> str:
