@@ -66,7 +66,7 @@ class SlotSupply:
 
     async def _next_at(self) -> float:
         now, apart = self._clock.now(), self._spending.spacing()
-        at = max(now + self._taking, self._upcoming)
+        at = max(now + self._mark_seconds(), self._upcoming)
         if at >= self._end or at > now + SET_BACK_SECONDS + 2 * _taken_at_once(apart) * apart:
             at = await self._take()
         self._upcoming, self._dealt = at + self._spending.spacing(), at
@@ -80,7 +80,7 @@ class SlotSupply:
         while True:
             begun, apart = self._clock.monotonic(), self._spending.spacing()
             count = _taken_at_once(apart)
-            ahead = max(2 * self._taking, self._not_before - begun)  # it takes as long now, and so will the mark
+            ahead = max(self._taking + self._mark_seconds(), self._not_before - begun)  # it takes as long now
             granted = await self._ledger.reserve_slots(
                 self._spending.group,
                 self._spending.operation,
@@ -103,6 +103,13 @@ class SlotSupply:
         if room_in > 0:
             self._given_up_to = self._last_due
             self._not_before = max(self._not_before, self._last_due + room_in)
+
+    def _mark_seconds(self) -> float:
+        """How long before its moment a slot is wanted, so that its mark is written by then: as long as the ledger takes.
+
+        One that is quick makes nobody late.
+        """
+        return self._taking if self._taking > LATE_SECONDS / 2 else 0.0
 
     def put_back(self, slot: Slot) -> None:
         """Nobody wants it: the next may have it, unless the pace has changed since."""

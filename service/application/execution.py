@@ -55,6 +55,7 @@ from service.domain.value import Value, replace
 AHEAD_SECONDS: Final = 2.0  # how much work per operation is looked at before its slot comes
 READ_ROOM: Final = 200  # commands that only read share calls, so many may wait at once
 MOST_IN_FLIGHT: Final = 1000
+BUSY_CLAIM: Final = 4  # commands: after a claim of so many there is more to come, and it is waited for
 
 
 class _Pool(Value, frozen=True):
@@ -86,7 +87,7 @@ class Execution:
     ) -> None:
         """Everything it needs, as ports; without a tracer there are no traces.
 
-        Between two claims as much time passes as they are worth, at most `gather_seconds` for each process of a fleet:
+        After a claim of many as much time passes as it is worth, at most `gather_seconds` for each process of a fleet:
         what ends meanwhile is followed by one claim, and by one read.
         """
         self._gather = gather_seconds
@@ -167,7 +168,8 @@ class Execution:
     async def _round(self) -> None:
         begun, rooms = self._clock.monotonic(), self._free_rooms()
         claimed = await self._fill(rooms)
-        await rest(begun, most=self._gather * self._own.fleet, clock=self._clock)
+        if claimed >= BUSY_CLAIM:
+            await rest(begun, most=self._gather * self._own.fleet, clock=self._clock)
         if claimed < min((room.room for room in rooms), default=1):  # no room was filled: nothing is left for it
             await self._changed()
 

@@ -73,7 +73,7 @@ class SqliteLedger(SqliteInquiries):
 
     async def claim(self, session: Session, now: float, rooms: Sequence[ClaimRoom]) -> Sequence[Claim]:
         """Take due commands, oldest first; raises SessionEndedError."""
-        return await self._thread.run(lambda c: claims.claim(c, self._turns, session, now, rooms))
+        return await self._thread.run(lambda c: claims.claim(c, self._turns, session, now, rooms), lasting=False)
 
     async def release(self, session: Session, command_ids: Sequence[str]) -> None:
         """Hand back claimed commands that were not marked; others are left as they are."""

@@ -32,6 +32,7 @@ class _Job:
     work: Work[Any] | Decision
     touches: Callable[[Any], Iterable[str]]
     done: asyncio.Future[Any]
+    lasting: bool = True
     result: Any = None
     error: Exception | None = None
 
@@ -74,18 +75,27 @@ class LedgerThread:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._closed: asyncio.Future[None] | None = None
         self._not_before = -math.inf
+        self._flushes = True  # as the file was opened
         self._thread = threading.Thread(target=self._live, name="ledger", daemon=True)
         self._thread.start()
 
-    async def run(self, work: Work[T], touches: Callable[[T], Iterable[str]] = nothing_touched) -> T:
-        """Do `work` in a transaction; its result, once it is on disk."""
-        result: T = await self._run(work, touches)
+    async def run(
+        self, work: Work[T], touches: Callable[[T], Iterable[str]] = nothing_touched, *, lasting: bool = True
+    ) -> T:
+        """Do `work` in a transaction; its result, once it is on disk.
+
+        What is not `lasting` is only with the system by then: a machine that loses its power may lose it, before and
+        without anything that was written later.
+        """
+        result: T = await self._run(work, touches, lasting=lasting)
         return result
 
-    async def _run(self, work: Work[Any] | Decision, touches: Callable[[Any], Iterable[str]]) -> Any:
+    async def _run(
+        self, work: Work[Any] | Decision, touches: Callable[[Any], Iterable[str]], *, lasting: bool = True
+    ) -> Any:
         if self._closed is not None:
             raise UnavailableError("ledger", "closed")
-        job = _Job(work=work, touches=touches, done=self._loop.create_future())
+        job = _Job(work=work, touches=touches, done=self._loop.create_future(), lasting=lasting)
         self._jobs.put(job)
         return await job.done
 
@@ -136,6 +146,7 @@ class LedgerThread:
         changed since it began, and a batch of 500 events took six times as long.
         """
         try:
+            self._flush_or_not(any(job.lasting for job in jobs))
             self._connection.execute("BEGIN IMMEDIATE")
             if not self._together(jobs):
                 self._connection.execute("ROLLBACK")
@@ -145,6 +156,12 @@ class LedgerThread:
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  the thread must live on; every waiting caller gets the error
             self._undo(jobs, translated(error))
+
+    def _flush_or_not(self, lasting: bool) -> None:  # noqa: FBT001 - its name asks
+        """Let the next commit wait for the disk, or not."""
+        if lasting is not self._flushes:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
+            self._flushes = lasting
 
     def _together(self, jobs: list[_Job]) -> bool:
         """Run all jobs; False if what was written must be undone. Raises only when the whole transaction is lost."""
