@@ -105,7 +105,7 @@ class SlotSupply:
             self._not_before = max(self._not_before, self._last_due + room_in)
 
     def _mark_seconds(self) -> float:
-        """How long before its moment a slot is wanted, so that its mark is written by then: as long as the ledger takes.
+        """How long before its moment a slot is wanted, so that its mark is written by then: what a slow ledger takes.
 
         One that is quick makes nobody late.
         """
