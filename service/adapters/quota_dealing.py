@@ -27,6 +27,13 @@ Key = tuple[str, str]  # quota group, operation
 Waiting = Callable[[], int]  # how many wait for a slot now
 
 
+async def sleep_until(moment: float, clock: Clock) -> None:
+    """Sleep to a moment of the monotonic clock; for one that has passed nobody gives way."""
+    left = moment - clock.monotonic()
+    if left > 0:
+        await clock.sleep(left)
+
+
 class Spending:
     """How fast one operation of one quota group may go, and what it has spent of late."""
 
@@ -286,9 +293,7 @@ class _Desk:
                 for waiting in self._queue.empty():
                     waiting.set_exception(away)
                 return
-            early = slot.due - self._lead - self._clock.monotonic()
-            if early > 0:
-                await self._clock.sleep(early)
+            await sleep_until(slot.due - self._lead, self._clock)
             if slowed != self.spending.slowed:
                 self.supply.slowed()
                 self.supply.put_back(slot)

@@ -10,7 +10,7 @@ import asyncio
 import math
 from typing import Final
 
-from service.adapters.quota_dealing import DealtQuota, Spending
+from service.adapters.quota_dealing import DealtQuota, Spending, sleep_until
 from service.application.ports import Clock, HeldBackError, Slot, SlotBook
 from service.application.telemetry import Telemetry
 from service.domain.quota import MARGIN
@@ -124,16 +124,12 @@ class SlotSupply:
     async def ready(self, slot: Slot) -> bool:
         """Sleep to the slot's moment, then through the guards, one send at a time."""
         sends = self._spending.sends
-        early = slot.due - self._clock.monotonic()
-        if early > 0:
-            await self._clock.sleep(early)
+        await sleep_until(slot.due, self._clock)
         async with self._passing:
             if slot.due <= self._given_up_to:
                 return False
             if len(sends) >= self._spending.most:
-                full = sends[-self._spending.most] + self._spending.guard - self._clock.monotonic()
-                if full > 0:
-                    await self._clock.sleep(full)
+                await sleep_until(sends[-self._spending.most] + self._spending.guard, self._clock)
             if self._clock.monotonic() - slot.due > LATE_SECONDS + self._spending.full_spacing:
                 return False
             await self._spending.bucket.acquire()

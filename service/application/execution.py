@@ -334,8 +334,8 @@ class Execution:
         self._done_at.pop(resource, None)
         self._done_at[resource] = now  # the last of them all
         oldest = now - self._policy.read_lag_seconds
-        while len(self._done_at) > MOST_IN_FLIGHT and next(iter(self._done_at.values())) <= oldest:
-            del self._done_at[next(iter(self._done_at))]
+        while len(self._done_at) > MOST_IN_FLIGHT and self._done_at[first := next(iter(self._done_at))] <= oldest:
+            del self._done_at[first]
             self._begun_at = oldest
 
     def _operation(self, command: Command) -> VendorOperation | None:
@@ -352,12 +352,9 @@ class Execution:
         trouble = await self._clients[command.account].prepare()
         if trouble is not None:
             return _not_applied(trouble)
-        slot, quota_seconds = await self._slot(run, operation, call)
+        slot, run.sent = await self._slot(run, operation, call)
         self._leave_queue(run)
         begun = self._clock.monotonic()
-        run.sent = SentTimes(
-            call=call.operation, slot_at=slot.at, quota_seconds=quota_seconds, vendor_seconds=0.0, creates=call.creates
-        )
         reply = await self._clients[command.account].exchange(call, lambda: self._about_to_write(run, slot))
         run.sent = replace(run.sent, vendor_seconds=self._clock.monotonic() - begun)
         self._tell_call(command, call, reply, run.sent)
@@ -369,7 +366,7 @@ class Execution:
             return reply if operation.writes else _not_applied(reply)
         return _traced(await operation.judge(command.wanted, reply.body, call), reply.request_id)
 
-    async def _slot(self, run: _Run, operation: VendorOperation, call: Call) -> tuple[Slot, float]:
+    async def _slot(self, run: _Run, operation: VendorOperation, call: Call) -> tuple[Slot, SentTimes]:
         """Wait for a slot, mark, and wait for its moment; a slot whose mark came late is given up for another.
 
         The mark stands for that one too: it says that the call may leave at any time while the session does.
@@ -380,15 +377,16 @@ class Execution:
         while True:
             slot = await self._quota.reserve(account, call.operation, command.lane, since=command.created_at)
             waited = self._clock.monotonic() - asked
+            sending = SentTimes(
+                call=call.operation, slot_at=slot.at, quota_seconds=waited, vendor_seconds=0.0, creates=call.creates
+            )
             self._sending.add(command.id)
             if operation.writes:
                 if run.marked is None:
                     run.claim = await self._settlement.mark(run.claim, call, slot)
-                run.marked = SentTimes(
-                    call=call.operation, slot_at=slot.at, quota_seconds=waited, vendor_seconds=0.0, creates=call.creates
-                )
+                run.marked = sending
             if await self._quota.ready(slot):
-                return slot, waited
+                return slot, sending
             self._telemetry.count("slots_given_up_total", operation=call.operation, account=account.name)
 
     def _about_to_write(self, run: _Run, slot: Slot) -> None:

@@ -166,6 +166,7 @@ class CommandQuery(Value, frozen=True, kw_only=True):
 class Ledger(Protocol):
     """The durable queue. Every method is one transaction; it returns when that is on disk.
 
+    Of `claim` that is not said: a machine or server that fails may lose one, which its mark or settlement then finds.
     Raises UnavailableError when the store can't be reached or written.
     """
 

@@ -19,6 +19,7 @@ from service.domain.ledger_state import (
     Known,
     OutboxMessage,
     StoredEvent,
+    latest_bindings,
 )
 from service.domain.lifecycle import born, move, reopen
 from service.domain.value import replace
@@ -88,8 +89,7 @@ class Draft:
 
     def binding_of(self, subject: str) -> Binding | None:
         """The subject's held binding, else its last released one, else None."""
-        mine = (b for b in self._bindings_of(subject) if b.subject == subject)
-        return max(mine, key=lambda b: (b.held, b.generation), default=None)
+        return latest_bindings(self._bindings_of(subject)).get(subject)
 
     def holder_of(self, resource: str) -> Binding | None:
         """The held binding on a resource, whoever's it is."""

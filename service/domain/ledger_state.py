@@ -143,7 +143,7 @@ class Known(Value, frozen=True, kw_only=True):
     desk: DeskKnown = NOTHING_OF_THE_DESK
 
 
-def latest(bindings: Iterable[Binding]) -> dict[str, Binding]:
+def latest_bindings(bindings: Iterable[Binding]) -> dict[str, Binding]:
     """Each subject's held binding, else its last released one."""
     found: dict[str, Binding] = {}
     for binding in bindings:

@@ -16,9 +16,9 @@ import asyncpg
 from service.adapters.ledger_postgres.connection import Database
 from service.adapters.ledger_postgres.schema import migrate
 from service.adapters.ledger_sql import rows
-from service.adapters.ledger_sql.desk_rows import TALLY
 from service.adapters.ledger_sql.migrations import available
 from service.adapters.ledger_sqlite.file import migrate as migrate_file
+from service.adapters.ledger_sqlite.tallies import ADD
 from tests.postgres.server import PostgresServer
 
 FALSE: Final = "0::int::boolean"
@@ -87,7 +87,7 @@ def _fill_sqlite(path: Path, plans: int) -> None:
     for kind, operation, state in (("plan", "", "completed"), *(("command", step, "succeeded") for _, step in STEPS)):
         lane = "live" if kind == "command" else ""
         counted = (kind, "acme", operation, lane, state, "", "", "", plans, None, None)
-        connection.execute(f"INSERT INTO tallies ({TALLY}) VALUES ({', '.join('?' * len(counted))})", counted)
+        connection.execute(ADD, counted)
     connection.execute("COMMIT")
     connection.execute("ANALYZE")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

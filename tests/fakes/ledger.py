@@ -33,7 +33,7 @@ from service.domain.ledger_state import (
     Known,
     OutboxMessage,
     StoredEvent,
-    latest,
+    latest_bindings,
 )
 from service.domain.outcome import Json
 from service.domain.replay import ItemState
@@ -171,7 +171,7 @@ class FakeLedger(FakeInquiries):
                     self._put_command(replace(command, owner=session.fence, claims=command.claims + 1))
                     for command in taken
                 ]
-            bindings = latest(self._bindings({c.subject for c in claimed}, frozenset()))
+            bindings = latest_bindings(self._bindings({c.subject for c in claimed}, frozenset()))
             return [
                 Claim(command=c, plan=self.durable.plans[c.plan_id], binding=bindings.get(c.subject)) for c in claimed
             ]

@@ -14,7 +14,7 @@ from service.adapters.ledger_sql import rows
 from service.adapters.ledger_sql.gate import START, Gate, RoomKey, Turns, place_of, room_key, take_in_turn
 from service.application.ports import Claim, ClaimRoom, SessionEndedError
 from service.domain.command import Command, CommandState, Session
-from service.domain.ledger_state import Hold, latest
+from service.domain.ledger_state import Hold, latest_bindings
 
 CLAIMS: Final = frozenset({"claims"})
 """One process of the fleet claims at a time: two claims beside each other could take work of one subject."""
@@ -239,7 +239,7 @@ async def _take(connection: Connection, session: Session, now: float, chosen: Se
     commands, plans, bindings = await only_row(connection, TAKE, now, locked, session.fence)
     taken = {row[0]: rows.command(row) for row in commands}
     by_id = {row[0]: rows.plan(row) for row in plans}
-    bound = latest(rows.binding(row) for row in bindings)
+    bound = latest_bindings(rows.binding(row) for row in bindings)
     return [
         Claim(command=command, plan=by_id[command.plan_id], binding=bound.get(command.subject))
         for command in (taken[one.id] for one in chosen if one.id in taken)

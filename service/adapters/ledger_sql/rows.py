@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import Any, Protocol
 
 import orjson
@@ -48,15 +47,6 @@ COMMAND = (
     " retries, first_at, last_at, ended_at, queue_seconds, quota_seconds, vendor_seconds, result, facts, failure,"
     " traceparent, absent_at, claims"
 )
-MOVED = (
-    "epoch, lane, state, cause, due_at, owner, attempts, retries, first_at, last_at, ended_at, queue_seconds,"
-    " quota_seconds, vendor_seconds, result, facts, failure, absent_at, claims"
-)
-"""Of COMMAND, what changes as a command is carried out."""
-TOLD = "epoch, state, ended_at, waiting_told, failure"
-"""Of PLAN, the same."""
-_fixed_of_command = attrgetter(*sorted({*Command.__struct_fields__} - {*MOVED.split(", ")}))
-_fixed_of_plan = attrgetter(*sorted({*Plan.__struct_fields__} - {*TOLD.split(", ")}))
 ATTEMPT = "command_id, epoch, number, call, slot_at, marked_at, ended_at, outcome, code, request_id"
 HISTORY = "command_id, epoch, at, before, after, cause, actor"
 BINDING = (
@@ -148,32 +138,6 @@ def command_row(command: Command) -> Row:
         c.queue_seconds, c.quota_seconds, c.vendor_seconds, c.result, to_json(c.facts), _failure_json(c.failure),
         c.traceparent, c.absent_at, c.claims,
     )  # fmt: skip
-
-
-def moved_row(command: Command) -> Row:
-    """The columns of MOVED, and the id."""
-    c = command
-    return (
-        c.epoch, c.lane, c.state, c.cause, c.due_at, c.owner, c.attempts, c.retries, c.first_at, c.last_at, c.ended_at,
-        c.queue_seconds, c.quota_seconds, c.vendor_seconds, c.result, to_json(c.facts), _failure_json(c.failure),
-        c.absent_at, c.claims, c.id,
-    )  # fmt: skip
-
-
-def told_row(plan: Plan) -> Row:
-    """The columns of TOLD, and the id."""
-    p = plan
-    return p.epoch, p.state, p.ended_at, int(p.waiting_told), _failure_json(p.failure), p.id
-
-
-def is_moved(before: Command, after: Command) -> bool:
-    """Whether nothing else has changed than what MOVED names."""
-    return _fixed_of_command(before) == _fixed_of_command(after)
-
-
-def is_told(before: Plan, after: Plan) -> bool:
-    """Whether nothing else has changed than what TOLD names."""
-    return _fixed_of_plan(before) == _fixed_of_plan(after)
 
 
 def command(row: Cells) -> Command:

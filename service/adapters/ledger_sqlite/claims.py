@@ -12,7 +12,7 @@ from service.adapters.ledger_sqlite.sql import json_list
 from service.adapters.ledger_sqlite.state import SELECT_PLANS, is_open, load_bindings
 from service.application.ports import Claim, ClaimRoom, Granted, SessionEndedError
 from service.domain.command import Command, CommandState, Session
-from service.domain.ledger_state import Hold, latest
+from service.domain.ledger_state import Hold, latest_bindings
 from service.domain.value import replace
 
 CLOCK_STEP = 5.0  # seconds: a slot further ahead than this means that the wall clock was set back
@@ -176,7 +176,7 @@ def _claims(connection: sqlite3.Connection, commands: Sequence[Command]) -> list
         return []
     named = json_list({command.plan_id for command in commands})
     plans = {row[0]: rows.plan(row) for row in connection.execute(SELECT_PLANS, (named,))}
-    bindings = latest(load_bindings(connection, {command.subject for command in commands}, ()))
+    bindings = latest_bindings(load_bindings(connection, {command.subject for command in commands}, ()))
     return [
         Claim(command=command, plan=plans[command.plan_id], binding=bindings.get(command.subject))
         for command in commands

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 from service.adapters.ledger_sql import rows
@@ -19,9 +20,8 @@ from service.adapters.ledger_sql.grouping import (
     together,
     union,
 )
-from service.adapters.ledger_sqlite import desk
-from service.adapters.ledger_sqlite.sql import insert, json_list, update, upsert
-from service.adapters.ledger_sqlite.tallies import count_written
+from service.adapters.ledger_sqlite import desk, moves, tallies
+from service.adapters.ledger_sqlite.sql import insert, json_list, upsert
 from service.application.ports import LostClaimError
 from service.domain.binding import Binding
 from service.domain.command import Command, Plan, PlanState
@@ -29,6 +29,7 @@ from service.domain.desk import NO_DESK_KEYS
 from service.domain.ledger_state import Changes, EventKey, Fact, Hold, Keys, Known
 
 T = TypeVar("T")
+W = TypeVar("W", Plan, Command)
 
 IS_SESSION_OPEN = "SELECT 1 FROM sessions WHERE fence = ? AND ended_at IS NULL"
 SELECT_DIGESTS = "SELECT event_hash, digest FROM event_digests WHERE event_hash IN (SELECT value FROM json_each(?))"
@@ -75,8 +76,6 @@ UPDATE_LIVE = f"""
 UPDATE commands SET live = ?1 OR state IN {rows.UNFINISHED}
 WHERE plan_id = ?2 AND live <> (?1 OR state IN {rows.UNFINISHED})
 """  # noqa: S608
-UPDATE_PLAN = update("plans", rows.TOLD, "id")
-UPDATE_COMMAND = update("commands", rows.MOVED, "id")
 UPSERT_COMMAND = upsert("commands", f"{rows.COMMAND}, live", "id")
 UPSERT_ATTEMPT = upsert("attempts", rows.ATTEMPT, "command_id, epoch, number")
 INSERT_HISTORY = insert("history", rows.HISTORY)
@@ -136,7 +135,7 @@ def _decide(connection: sqlite3.Connection, decisions: Sequence[Decision]) -> li
         decided.append(decision.changes)
         taken |= names | (accounts if decision.changes.holds else set())
     if decided:
-        write(connection, together(decided), before=loaded)
+        write(connection, together(decided), plans=loaded.plans, commands=loaded.commands)
     return waiting
 
 
@@ -219,13 +218,16 @@ def _load_quarantines(connection: sqlite3.Connection, accounts: Iterable[str]) -
     return tuple(map(rows.hold, connection.execute(SELECT_QUARANTINES, (json_list(accounts),))))
 
 
-def write(connection: sqlite3.Connection, changes: Changes, *, before: Loaded | None = None) -> None:
-    """Write rows, in an order that the schema's references and uniqueness allow.
+def write(
+    connection: sqlite3.Connection, changes: Changes, *, plans: Iterable[Plan] = (), commands: Iterable[Command] = ()
+) -> None:
+    """Write whole rows, in an order that the schema's references and uniqueness allow.
 
-    Of plans and commands that stand in `before`, only what changes as they are carried out, if nothing else has.
+    Of plans and commands only what changes as they are carried out, if nothing else has. How they stood is looked up
+    but for those of `plans` and `commands`, which have just been loaded.
     """
     _write_events(connection, changes)
-    _write_work(connection, changes, before)
+    _write_work(connection, changes, plans, commands)
     released_first = sorted(changes.bindings, key=lambda binding: binding.held)
     _write_all(connection, UPSERT_ATTEMPT, rows.attempt_row, changes.attempts)
     _write_all(connection, INSERT_HISTORY, rows.history_row, changes.history)
@@ -258,55 +260,66 @@ def _write_events(connection: sqlite3.Connection, changes: Changes) -> None:
     _write_all(connection, INSERT_DIGEST, partial(rows.digest_row, orders=orders), changes.events)
 
 
-def _write_work(connection: sqlite3.Connection, changes: Changes, before: Loaded | None) -> None:
+def _write_work(
+    connection: sqlite3.Connection, changes: Changes, loaded_plans: Iterable[Plan], loaded_commands: Iterable[Command]
+) -> None:
     """Plans and their commands; `live` follows from how a plan stands when all of it is written."""
-    plans, commands = _standing(connection, changes, before)
     written = {plan.id: plan for plan in changes.plans}
+    touched = {*written, *(command.plan_id for command in changes.commands)}
+    plans = _as_they_stood(connection, SELECT_PLANS, rows.plan, touched, loaded_plans)
+    changed = {command.id for command in changes.commands}
+    commands = _as_they_stood(connection, SELECT_COMMANDS, rows.command, changed, loaded_commands)
     open_plans = {plan_id for plan_id, plan in (plans | written).items() if plan.state is PlanState.OPEN}
 
-    def is_told(plan: Plan) -> bool:
-        return plan.id in plans and rows.is_told(plans[plan.id], plan)
-
-    def is_moved(command: Command) -> bool:
-        stays_live = command.plan_id in written or command.plan_id in open_plans
-        return stays_live and command.id in commands and rows.is_moved(commands[command.id], command)
+    def has_moved(command: Command) -> bool:
+        keeps_live = command.plan_id in written or command.plan_id in open_plans
+        return keeps_live and command.id in commands and moves.OF_COMMAND.are_all(commands[command.id], command)
 
     def command_row(command: Command) -> rows.Row:
         return *rows.command_row(command), int(command.plan_id in open_plans or not command.state.ended)
 
-    told, new_plans = _parted(changes.plans, is_told)
-    moved, new_commands = _parted(changes.commands, is_moved)
+    moved_plans, other_plans = _parted(
+        changes.plans, lambda plan: plan.id in plans and moves.OF_PLAN.are_all(plans[plan.id], plan)
+    )
+    moved_commands, other_commands = _parted(changes.commands, has_moved)
     turned = [plan for plan in changes.plans if plan.id in plans and plans[plan.id].state is not plan.state]
-    _write_all(connection, UPDATE_PLAN, rows.told_row, told)
-    _write_all(connection, UPSERT_PLAN, rows.plan_row, new_plans)
-    _write_all(connection, UPDATE_COMMAND, rows.moved_row, moved)
-    _write_all(connection, UPSERT_COMMAND, command_row, new_commands)
+    _write_all(connection, moves.OF_PLAN.statement, moves.OF_PLAN.row, moved_plans)
+    _write_all(connection, UPSERT_PLAN, rows.plan_row, other_plans)
+    _write_all(connection, moves.OF_COMMAND.statement, moves.OF_COMMAND.row, moved_commands)
+    _write_all(connection, UPSERT_COMMAND, command_row, other_commands)
     _write_all(connection, UPDATE_LIVE, lambda plan: (plan.state is PlanState.OPEN, plan.id), turned)
-    count_written(
+    tallies.count_written(
         connection,
-        ((commands.get(command.id), command) for command in changes.commands),
-        ((plans.get(plan.id), plan) for plan in changes.plans),
+        chain(
+            _compared(tallies.of_command, commands, changes.commands), _compared(tallies.of_plan, plans, changes.plans)
+        ),
     )
 
 
-def _standing(
-    connection: sqlite3.Connection, changes: Changes, before: Loaded | None
-) -> tuple[dict[str, Plan], dict[str, Command]]:
-    """What the ledger already has of the plans and commands that change, and the plans of those commands, by id."""
-    plans = {plan.id: plan for plan in (() if before is None else before.plans)}
-    commands = {command.id: command for command in (() if before is None else before.commands)}
-    more_commands = {command.id for command in changes.commands} - commands.keys()
-    more_plans = {*(plan.id for plan in changes.plans), *(command.plan_id for command in changes.commands)}
-    if more_commands:
-        found = connection.execute(SELECT_COMMANDS, (json_list(more_commands),))
-        commands |= {row[0]: rows.command(row) for row in found}
-    if more_plans - plans.keys():
-        found = connection.execute(SELECT_PLANS, (json_list(more_plans - plans.keys()),))
-        plans |= {row[0]: rows.plan(row) for row in found}
-    return plans, commands
+def _as_they_stood(
+    connection: sqlite3.Connection,
+    statement: str,
+    value: Callable[[rows.Row], W],
+    ids: Iterable[str],
+    loaded: Iterable[W],
+) -> dict[str, W]:
+    """What the ledger has of these rows, by their ids; what was loaded is not read again."""
+    found = {one.id: one for one in loaded}
+    missing = set(ids) - found.keys()
+    if missing:
+        found |= {row[0]: value(row) for row in connection.execute(statement, (json_list(missing),))}
+    return found
 
 
-def _parted(values: Sequence[T], condition: Callable[[T], bool]) -> tuple[list[T], list[T]]:
+def _compared(
+    standing: Callable[[W], tallies.Standing], stood: Mapping[str, W], written: Iterable[W]
+) -> Iterator[tuple[tallies.Standing | None, tallies.Standing]]:
+    """Each row as it stood, if it did, and as it stands."""
+    for one in written:
+        yield standing(stood[one.id]) if one.id in stood else None, standing(one)
+
+
+def _parted(values: Iterable[T], condition: Callable[[T], bool]) -> tuple[list[T], list[T]]:
     """Those that fulfil the condition, and the others."""
     yes: list[T] = []
     no: list[T] = []

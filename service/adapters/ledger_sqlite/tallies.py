@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from service.adapters.ledger_sql.desk_rows import TALLY
 from service.adapters.ledger_sqlite.sql import insert
@@ -16,8 +16,6 @@ from service.domain.command import Command, CommandState, Plan, PlanState
 from service.domain.outcome import Failure
 
 Key = tuple[str, ...]
-_Standing = tuple[Key, Failure | None, float | None]  # under what it is counted, why it failed and when it ended
-FAILED: Final = CommandState.FAILED
 
 ADD: Final = f"""
 {insert("tallies", TALLY)} ON CONFLICT DO UPDATE SET
@@ -27,6 +25,14 @@ ADD: Final = f"""
 """
 
 
+class Standing(NamedTuple):
+    """Under what a row is counted; of one that has failed also why and when."""
+
+    key: Key
+    failure: Failure | None
+    failed_at: float | None
+
+
 @dataclass(slots=True)
 class _Change:
     number: int = 0
@@ -34,49 +40,42 @@ class _Change:
     last_at: float | None = None
 
 
-def count_written(
-    connection: sqlite3.Connection,
-    commands: Iterable[tuple[Command | None, Command]],
-    plans: Iterable[tuple[Plan | None, Plan]],
-) -> None:
-    """Count rows that were written, each as it was (None: it is new) and as it is."""
+def count_written(connection: sqlite3.Connection, rows: Iterable[tuple[Standing | None, Standing]]) -> None:
+    """Count rows that were written, each as it stood (None: it is new) and as it stands."""
     changes: dict[Key, _Change] = {}
-    for was, now in commands:
-        before = None if was is None else (_of_command(was), was.failure, was.ended_at)
-        _turn(changes, before, (_of_command(now), now.failure, now.ended_at), is_failed=now.state is FAILED)
-    for old, new in plans:
-        before = None if old is None else (_of_plan(old), old.failure, old.ended_at)
-        _turn(changes, before, (_of_plan(new), new.failure, new.ended_at), is_failed=new.state is PlanState.FAILED)
-    rows = [(*key, c.number, c.first_at, c.last_at) for key, c in changes.items() if c.number or c.last_at is not None]
-    if rows:
-        connection.executemany(ADD, rows)
+    for was, now in rows:
+        if was != now:
+            _turn(changes, was, now)
+    turned = {key: change for key, change in changes.items() if change.number or change.last_at is not None}
+    if turned:
+        connection.executemany(ADD, [(*key, c.number, c.first_at, c.last_at) for key, c in turned.items()])
 
 
-def _turn(changes: dict[Key, _Change], was: _Standing | None, now: _Standing, *, is_failed: bool) -> None:
-    """One fewer as it was, one more as it is."""
+def _turn(changes: dict[Key, _Change], was: Standing | None, now: Standing) -> None:
+    """One fewer as it stood, one more as it stands."""
     if was is not None:
-        if was == now or (was[0] == now[0] and not is_failed):
-            return
-        changes.setdefault(was[0], _Change()).number -= 1
-    more = changes.setdefault(now[0], _Change())
+        changes.setdefault(was.key, _Change()).number -= 1
+    more = changes.setdefault(now.key, _Change())
     more.number += 1
-    failed_at = now[2] if is_failed else None
-    if failed_at is not None:
-        more.first_at = failed_at if more.first_at is None else min(more.first_at, failed_at)
-        more.last_at = failed_at if more.last_at is None else max(more.last_at, failed_at)
+    if now.failed_at is not None:
+        more.first_at = now.failed_at if more.first_at is None else min(more.first_at, now.failed_at)
+        more.last_at = now.failed_at if more.last_at is None else max(more.last_at, now.failed_at)
 
 
-def _of_command(command: Command) -> Key:
-    c = command
-    if c.state is FAILED and c.failure is not None:
-        return (
-            "command", c.account, c.operation, c.lane, c.state, c.cause or "", c.failure.error_class, c.failure.code
-        )  # fmt: skip
-    return "command", c.account, c.operation, c.lane, c.state, c.cause or "", "", ""
+def of_command(command: Command) -> Standing:
+    """How a command is counted."""
+    c, failed = command, command.state is CommandState.FAILED
+    key = ("command", c.account, c.operation, c.lane, c.state, c.cause or "")
+    return _standing(key, c.failure if failed else None, c.ended_at if failed else None)
 
 
-def _of_plan(plan: Plan) -> Key:
-    failure = plan.failure if plan.state is PlanState.FAILED else None
-    operation = "planning" if plan.state is PlanState.FAILED and not plan.planned else ""
+def of_plan(plan: Plan) -> Standing:
+    """How a plan is counted; one that failed as it arrived failed while it was planned."""
+    p, failed = plan, plan.state is PlanState.FAILED
+    key = ("plan", p.account or "", "planning" if failed and not p.planned else "", "", p.state, "")
+    return _standing(key, p.failure if failed else None, p.ended_at if failed else None)
+
+
+def _standing(key: Key, failure: Failure | None, failed_at: float | None) -> Standing:
     why = ("", "") if failure is None else (failure.error_class, failure.code)
-    return "plan", plan.account or "", operation, "", plan.state, "", *why
+    return Standing((*key, *why), failure, failed_at)
