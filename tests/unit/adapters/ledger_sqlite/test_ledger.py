@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from service.adapters.ledger_sqlite import claims
 from service.adapters.ledger_sqlite.file import FileLock, LedgerLockedError
 from service.adapters.ledger_sqlite.ledger import SqliteLedger
-from service.application.ports import UnavailableError
+from service.application.ports import Claim, UnavailableError
 from service.domain.ledger_state import Act, Changes, Keys, Known
 from tests.builders import NOW, make_event, make_plan
 
@@ -128,6 +129,30 @@ async def test_writes_are_flushed_to_disk_and_references_checked(ledger: SqliteL
 
 
 # ---------------------------------------------------------------------- group commit
+
+
+async def test_claims_alone_are_not_flushed_and_what_comes_after_them_is(
+    ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await ledger.open_session("me", NOW)
+    levels: list[int] = []
+
+    def level(connection: sqlite3.Connection, *_: object) -> list[Claim]:
+        levels.append(connection.execute("PRAGMA synchronous").fetchone()[0])
+        return []
+
+    monkeypatch.setattr(claims, "claim", level)
+    await ledger.claim(session, NOW, [])
+    await ledger._thread.run(level)
+    await ledger.claim(session, NOW, [])
+    gate = Gate(ledger)
+    await gate.entered()
+    together = [asyncio.create_task(ledger.claim(session, NOW, [])), asyncio.create_task(take(ledger, 1))]
+    await asyncio.sleep(0)
+    await gate.let_go()
+    await asyncio.gather(*together)
+
+    assert levels == [1, 2, 1, 2], "NORMAL, FULL, NORMAL, and FULL for a claim beside what lasts"
 
 
 async def test_one_commit_serves_all_that_waits(ledger: SqliteLedger) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from service.adapters.ledger_sql import questions, rows
-from service.adapters.ledger_sqlite import claims, desk, erasing, file, forgetting, inquiries, listings, state
+from service.adapters.ledger_sqlite import claims, desk, erasing, file, forgetting, inquiries, listings, moves, state
 from service.adapters.ledger_sqlite.ledger import SqliteLedger
 from service.adapters.ledger_sqlite.sql import in_sqlite
 from service.application.inquiry import ActQuery, EventQuery, LetterQuery
@@ -84,6 +84,9 @@ def connection(request: pytest.FixtureRequest, path: Path) -> Iterator[sqlite3.C
         (state.SELECT_BINDINGS_OF_SUBJECTS, ("sqlite_autoindex_bindings_1",)),
         (state.SELECT_WAITING_FACTS, ("facts_waiting",)),
         (state.SELECT_QUARANTINES, ("holds_standing",)),
+        (state.SELECT_COMMANDS, ("sqlite_autoindex_commands_1",)),
+        (moves.OF_COMMAND.statement, ("sqlite_autoindex_commands_1",)),
+        (moves.OF_PLAN.statement, ("sqlite_autoindex_plans_1",)),
         (state.UPDATE_LIVE, ("commands_of_plan",)),
         (erasing.SELECT_ENDED_PLANS, ("plans_ended",)),
         (erasing.DELETE_HISTORY, ("history_of_command", "commands_of_plan", "INTEGER PRIMARY KEY")),
