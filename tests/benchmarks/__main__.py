@@ -28,7 +28,7 @@ from tests.benchmarks.contenders.table import (
 )
 from tests.benchmarks.contest import CALLS, DATABASE_CPU, OWN_CPU, PARTITIONS, Arena, Contender, Figures, contest
 from tests.benchmarks.environment import environment
-from tests.benchmarks.scenarios import at_quota, flood, paced, restart, statements
+from tests.benchmarks.scenarios import at_quota, flood, paced, statements
 from tests.kafka.broker import KafkaBroker
 from tests.kafka.topics import TopicMaker
 from tests.postgres.server import PostgresServer
@@ -126,13 +126,8 @@ SCENARIOS: Final = (
     ),
     Scenario(
         name="flood",
-        what="100,000 events from Kafka into the ledger, beside 20 calls a second",
+        what="100,000 events from Kafka into the ledger beside 20 calls a second, then kill -9 and a start",
         contenders=each(partial(flood, events=100_000), *AT_20),
-    ),
-    Scenario(
-        name="restart",
-        what="a start after kill -9 with 100,000 hires waiting in the ledger",
-        contenders=each(partial(restart, waiting=100_000), *AT_20),
     ),
     Scenario(
         name="grown-sqlite",

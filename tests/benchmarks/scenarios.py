@@ -22,6 +22,7 @@ from tests.benchmarks.contest import (
     Arena,
     Contender,
     Figures,
+    Stage,
     described,
     quiet,
     stats_of,
@@ -104,61 +105,46 @@ async def statements(arena: Arena, contender: Contender, *, hires: int) -> Figur
 
 
 async def flood(arena: Arena, contender: Contender, *, events: int) -> Figures:
-    """Events a second from Kafka into the ledger, all of them there beforehand; and the memory that it takes."""
+    """Events a second from Kafka into the ledger, all of them there beforehand, and the memory that it takes.
+
+    Then it is killed, with nearly all of them waiting: from the next start to its first call to the vendor.
+    """
     async with arena.vendor() as (vendor, _), arena.prepared(contender, vendor) as stage:
-        task = stage.task
-        await produce(task.kafka, task.topic, 0, events)
+        await produce(stage.task.kafka, stage.task.topic, 0, events)
         async with stage.started() as process:
-            begun = time.monotonic()
-            await until(
-                lambda: _committed(task, 1), seconds=60, what=f"{contender.name} has begun", every=0.1, worker=process
-            )
-            first, first_at = await _offsets(task), time.monotonic()
-            resident: list[float] = []
-
-            async def all_in() -> bool:
-                resident.append(meters.resident_mib(process.pid))
-                return await _committed(task, events)
-
-            await until(
-                all_in, seconds=600, what=f"{contender.name}: {events} events in the ledger", every=0.2, worker=process
-            )
-            ended = time.monotonic()
-            return {
-                "events/s": (events - first) / (ended - first_at),
-                "seconds with the start": ended - begun,
-                "peak MiB": meters.peak_mib(process.pid),
-                "MiB at the middle": resident[len(resident) // 2],
-                "MiB at the end": resident[-1],
-            }
-
-
-async def restart(arena: Arena, contender: Contender, *, waiting: int) -> Figures:
-    """From a start after `kill -9` to the first call for work that was in the ledger, with much more of it waiting."""
-    async with arena.vendor() as (vendor, _), arena.prepared(contender, vendor) as stage:
-        task = stage.task
-        await produce(task.kafka, task.topic, 0, waiting)
-        async with stage.started() as process:
-            await until(
-                lambda: _committed(task, waiting),
-                seconds=600,
-                what="all events in the ledger",
-                every=0.2,
-                worker=process,
-            )
+            taken = await _take_all(stage, process, events)
             _kill(process)
-        before = (await stats_of(vendor))["last_at"]
-        begun = time.monotonic()
-        async with stage.started() as process:
-            await until(
-                lambda: _called_after(vendor, max(before, begun)),
-                seconds=60,
-                what="a call",
-                every=0.005,
-                worker=process,
-            )
-            called = (await stats_of(vendor))["last_at"]
-            return {"first call s": called - begun, "peak MiB": meters.peak_mib(process.pid)}
+        return {**taken, **await _start_again(stage, vendor)}
+
+
+async def _take_all(stage: Stage, process: subprocess.Popen[bytes], events: int) -> Figures:
+    task, begun = stage.task, time.monotonic()
+    await until(lambda: _committed(task, 1), seconds=60, what="intake has begun", every=0.1, worker=process)
+    first, first_at = await _offsets(task), time.monotonic()
+    resident: list[float] = []
+
+    async def all_in() -> bool:
+        resident.append(meters.resident_mib(process.pid))
+        return await _committed(task, events)
+
+    await until(all_in, seconds=600, what=f"{events} events in the ledger", every=0.2, worker=process)
+    ended = time.monotonic()
+    return {
+        "events/s": (events - first) / (ended - first_at),
+        "seconds with the start": ended - begun,
+        "peak MiB": meters.peak_mib(process.pid),
+        "MiB at the middle": resident[len(resident) // 2],
+        "MiB at the end": resident[-1],
+    }
+
+
+async def _start_again(stage: Stage, vendor: str) -> Figures:
+    before = (await stats_of(vendor))["last_at"]
+    begun = time.monotonic()
+    async with stage.started() as process:
+        since = max(before, begun)
+        await until(lambda: _called_after(vendor, since), seconds=60, what="a call", every=0.005, worker=process)
+        return {"first call after kill -9 s": (await stats_of(vendor))["last_at"] - begun}
 
 
 async def _offsets(task: Task) -> int:
