@@ -78,7 +78,8 @@ class Arena:
         """A fresh vendor: its address and its process."""
         port = free_port()
         command = [sys.executable, "-m", "tests.benchmarks.vendor", "--port", str(port)]
-        process = _launch([*command, "--delay", str(self.delay), "--slow-every", str(self.slow_every)])
+        slow = ["--slow-every", str(self.slow_every), "--slow-from", str(WARM_UP)]  # who warms up need not wait
+        process = _launch([*command, "--delay", str(self.delay), *slow])
         url = f"http://127.0.0.1:{port}"
         try:
             await until(lambda: _answers(url), seconds=10, what="the vendor answers")

@@ -113,15 +113,16 @@ class Connection(asyncio.Protocol):
 class Vendor:
     """Its settings and its book."""
 
-    def __init__(self, delay: float, slow_every: int) -> None:
-        self.delay, self._slow_every = delay, slow_every
+    def __init__(self, delay: float, slow_every: int, slow_from: int) -> None:
+        self.delay, self._slow_every, self._slow_from = delay, slow_every, slow_from
         self.book = Book()
 
     def is_slow(self, action: str, params: dict[str, Any]) -> bool:
         """Whether this creation takes its time."""
         if not self._slow_every or action != "CreateExtension":
             return False
-        return int(params["ExtensionId"]) % self._slow_every == 0
+        number = int(params["ExtensionId"])
+        return number >= self._slow_from and number % self._slow_every == 0
 
     async def serve(self, port: int) -> None:
         """Serve until SIGTERM."""
@@ -139,8 +140,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
     parser.add_argument("--slow-every", type=int, default=0, help=f"every so manieth extension takes {SLOW_SECONDS} s")
+    parser.add_argument("--slow-from", type=int, default=0, help="but for those below this number")
     asked = parser.parse_args()
-    asyncio.run(Vendor(asked.delay, asked.slow_every).serve(asked.port))
+    asyncio.run(Vendor(asked.delay, asked.slow_every, asked.slow_from).serve(asked.port))
 
 
 if __name__ == "__main__":
