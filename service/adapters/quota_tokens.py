@@ -95,7 +95,7 @@ class TokenSupply:
         self._spending, self._book, self._clock, self._telemetry = spending, book, clock, telemetry
         self._configured = spending.quota
         self._tokens: dict[int, _Token] = {}
-        self._share = spending.most
+        self._share = self._wished = spending.most
         self._idle: list[tuple[float, int]] = []  # when it was to be free, and its number: may be behind what is known
         self._slots: dict[float, _Token] = {}  # by the moment it was dealt for
         self._asking = asyncio.Lock()
@@ -121,14 +121,20 @@ class TokenSupply:
             now = self._clock.monotonic()
             token = self._next_free(now)
             due = math.inf if token is None else max(token.free_at, self._not_before(now))
-            if token is not None and (due <= now + SOON_SECONDS or len(self._tokens) >= self._share):
+            if token is not None and (due <= now + SOON_SECONDS or self._has_all_it_gets()):
                 return self._deal(token, due)
             if now - self._asked_at >= ASK_SECONDS:
                 await self._ask()
-            elif token is not None:
-                return self._deal(token, due)
             else:
                 await self._clock.sleep(max(LEAST_SECONDS, self._asked_at + ASK_SECONDS - now))
+
+    def _has_all_it_gets(self) -> bool:
+        """Whether an ask would bring no more: we hold what there is, or what the others leave of what we wished for.
+
+        A share that is our whole wish was that of the last ask: since then more may wait.
+        """
+        enough = self._spending.most if self._share >= self._wished else self._share
+        return len(self._tokens) >= enough
 
     def _next_free(self, now: float) -> _Token | None:
         """The token that is free first, of those that nobody was dealt and that will still be ours at their moment."""
@@ -283,6 +289,7 @@ class TokenSupply:
         )
         if lent.rate != self._spending.quota:
             self._spending.change(lent.rate)
+        self._wished = wanted
         self._take(lent, begun)
 
     def _take(self, lent: Lent, begun: float) -> None:

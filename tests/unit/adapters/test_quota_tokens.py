@@ -149,6 +149,27 @@ async def test_tokens_that_lay_idle_make_no_burst(fleet: Fleet, clock: VirtualCl
     assert min(after - before for before, after in pairwise(late)) >= 0.04 - 1e-6
 
 
+async def test_a_pace_that_begins_waits_for_no_token_to_be_free_again(fleet: Fleet, clock: VirtualClock) -> None:
+    quota = TokenQuota(book=fleet.shared.join(), clock=clock, telemetry=fleet.telemetry)
+    waits: list[float] = []
+
+    async def send() -> None:
+        asked = clock.monotonic()
+        slot = await quota.reserve(ONE, CREATE, Lane.LIVE, since=0.0)
+        assert await quota.ready(slot)
+        quota.sent(slot)
+        waits.append(clock.monotonic() - asked)
+
+    await clock.finish(send())
+    await clock.advance(10.0)  # nothing is held any more
+    for _ in range(8):
+        await clock.finish(send())
+        await clock.advance(0.1)
+
+    assert max(waits[1:]) <= 0.2
+    await clock.finish(quota.close())
+
+
 async def test_throttling_slows_and_the_pace_comes_back(fleet: Fleet, clock: VirtualClock) -> None:
     crew = fleet.join()
     await clock.advance(5.0)
