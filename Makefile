@@ -107,7 +107,7 @@ test-image: install $(IMAGE_BASE) ## build the image on a Debian made here, and 
 	$(call step,the image built and run,$(call tests,tests/image -m image))
 
 .PHONY: bench
-bench: $(VENV)/.bench kafka-jars bench-jars postgres-server ## Cordboard beside others, two hours; ARGS="--only throughput --rounds 1"
+bench: $(VENV)/.bench kafka-jars bench-jars postgres-server ## Cordboard beside others, an hour and a half; ARGS="--only throughput --rounds 1"
 	$(call step,benchmarks,$(BIN)/python -m tests.benchmarks $(ARGS))
 
 # --- the steps of `make check`, each also by itself ---------------------------------------------------------------

@@ -121,20 +121,22 @@ class TokenSupply:
             now = self._clock.monotonic()
             token = self._next_free(now)
             due = math.inf if token is None else max(token.free_at, self._not_before(now))
-            if token is not None and (due <= now + SOON_SECONDS or self._has_all_it_gets()):
+            if token is not None and (due <= now + SOON_SECONDS or not self._might_get_sooner(token, due)):
                 return self._deal(token, due)
             if now - self._asked_at >= ASK_SECONDS:
                 await self._ask()
             else:
                 await self._clock.sleep(max(LEAST_SECONDS, self._asked_at + ASK_SECONDS - now))
 
-    def _has_all_it_gets(self) -> bool:
-        """Whether an ask would bring no more: we hold what there is, or what the others leave of what we wished for.
+    def _might_get_sooner(self, token: _Token, due: float) -> bool:
+        """Whether an ask could bring a token that is free sooner than this one.
 
-        A share that is our whole wish was that of the last ask: since then more may wait.
+        A share that is all we wished for was that of the last ask, and may grow. Where it is our turn that comes late
+        and not the token, no other helps.
         """
-        enough = self._spending.most if self._share >= self._wished else self._share
-        return len(self._tokens) >= enough
+        if len(self._tokens) < self._share:
+            return True
+        return self._share >= self._wished and len(self._tokens) < self._spending.most and token.free_at >= due
 
     def _next_free(self, now: float) -> _Token | None:
         """The token that is free first, of those that nobody was dealt and that will still be ours at their moment."""

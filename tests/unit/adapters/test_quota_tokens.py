@@ -184,6 +184,18 @@ async def test_throttling_slows_and_the_pace_comes_back(fleet: Fleet, clock: Vir
     assert recovered >= 19
 
 
+async def test_a_slowed_pace_asks_for_tokens_no_oftener(fleet: Fleet, clock: VirtualClock) -> None:
+    fleet.join(workers=1)
+    await clock.advance(5.0)
+    for _ in range(4):
+        fleet.quotas[0].throttled(ONE, CREATE)
+        await clock.advance(1.1)
+    asked = fleet.books[0].asked
+    await clock.advance(3.0)
+
+    assert fleet.books[0].asked - asked <= 3 * 4
+
+
 async def test_a_quota_that_is_changed_is_gone_by_within_two_seconds(fleet: Fleet, clock: VirtualClock) -> None:
     for _ in range(2):
         fleet.join()
