@@ -95,7 +95,7 @@ class TokenSupply:
         self._spending, self._book, self._clock, self._telemetry = spending, book, clock, telemetry
         self._configured = spending.quota
         self._tokens: dict[int, _Token] = {}
-        self._share = self._wished = spending.most
+        self._share = self._wished = spending.most  # the last share that we heard of, and the wish it answers
         self._idle: list[tuple[float, int]] = []  # when it was to be free, and its number: may be behind what is known
         self._slots: dict[float, _Token] = {}  # by the moment it was dealt for
         self._asking = asyncio.Lock()

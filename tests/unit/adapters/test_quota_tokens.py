@@ -184,7 +184,7 @@ async def test_throttling_slows_and_the_pace_comes_back(fleet: Fleet, clock: Vir
     assert recovered >= 19
 
 
-async def test_a_slowed_pace_asks_for_tokens_no_oftener(fleet: Fleet, clock: VirtualClock) -> None:
+async def test_a_slowed_pace_asks_for_tokens_no_more_often(fleet: Fleet, clock: VirtualClock) -> None:
     fleet.join(workers=1)
     await clock.advance(5.0)
     for _ in range(4):
